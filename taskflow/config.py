@@ -1,0 +1,135 @@
+"""The configuration: one frozen record, read once from the environment and checked at the start.
+
+This is the only module that reads `os.environ`. Which door was opened (`wsgi.py` or `app.py`)
+says whether it is production; no variable does.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+VERSION = "1.0.0"
+DEVELOPMENT_SECRET = "dev-secret"  # noqa: S105 (published on purpose, refused in production)
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+class ConfigError(Exception):
+    """A variable is missing or has a bad value; the text is one line that names it."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting of the service; durations are in seconds."""
+
+    production: bool
+    port: int
+    database_url: str | None
+    db_sslmode: str | None
+    jwt_secret: str
+    jwt_secret_previous: str | None
+    jwt_issuer: str
+    jwt_audience: str
+    log_level: str
+    db_pool_min: int
+    db_pool_max: int
+    db_pool_timeout: float
+    db_statement_timeout: float
+    max_tasks_per_user: int
+    cookie_samesite: str
+    trusted_proxies: int
+    web_threads: int
+
+
+class _Environment:
+    """Typed look-ups in the environment; an empty variable counts as unset."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str) -> str | None:
+        return self._environ.get(name) or None
+
+    def integer(self, name: str, default: int, least: int, most: int) -> int:
+        value = self.text(name)
+        if value is None:
+            return default
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
+            raise ConfigError(f"{name} must be a whole number from {least} to {most}")
+        return int(value)
+
+    def seconds(self, name: str, default: float) -> float:
+        value = self.text(name)
+        if value is None:
+            return default
+        if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value) or not 0 < float(value) <= 3600:
+            raise ConfigError(f"{name} must be plain seconds above 0 and up to 3600, such as 0.5")
+        return float(value)
+
+    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+        value = self.text(name) or default
+        for choice in choices:
+            if choice.lower() == value.lower():
+                return choice
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}")
+
+    def database_url(self, production: bool) -> str | None:
+        url = self.text("DATABASE_URL")
+        if url is None and production:
+            raise ConfigError("DATABASE_URL must be set in production")
+        if url is not None and not re.match(r"postgres(ql)?://", url):
+            raise ConfigError("DATABASE_URL must be a postgresql:// URL")
+        return url
+
+    def secret(self, name: str, production: bool) -> str | None:
+        value = self.text(name)
+        if value is None or not production:
+            return value
+        if value == DEVELOPMENT_SECRET:
+            raise ConfigError(f"{name} must not be the development secret in production")
+        if len(value.encode(errors="surrogateescape")) < 32:  # RFC 7518 section 3.2
+            raise ConfigError(f"{name} must have 32 bytes or more in production")
+        return value
+
+
+def load_config(production: bool, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read and check the configuration.
+
+    Raises `ConfigError` for the first variable that is missing or wrong.
+    """
+    env = _Environment(environ)
+    jwt_secret = env.secret("JWT_SECRET", production)
+    if jwt_secret is None and production:
+        raise ConfigError("JWT_SECRET must be set in production")
+    config = Config(
+        production=production,
+        port=env.integer("PORT", 3000, 1, 65535),
+        database_url=env.database_url(production),
+        # libpq's own variable is as explicit as the URL, and the URL wins over both.
+        db_sslmode="require" if production and not env.text("PGSSLMODE") else None,
+        jwt_secret=jwt_secret or DEVELOPMENT_SECRET,
+        jwt_secret_previous=env.secret("JWT_SECRET_PREVIOUS", production),
+        jwt_issuer=env.text("JWT_ISSUER") or "taskflow",
+        jwt_audience=env.text("JWT_AUDIENCE") or "taskflow-api",
+        log_level=env.choice("LOG_LEVEL", "info" if production else "debug", LOG_LEVELS),
+        db_pool_min=env.integer("DB_POOL_MIN", 1, 0, 1000),
+        db_pool_max=env.integer("DB_POOL_MAX", 10, 1, 1000),
+        db_pool_timeout=env.seconds("DB_POOL_TIMEOUT", 5),
+        db_statement_timeout=env.seconds("DB_STATEMENT_TIMEOUT", 5),
+        max_tasks_per_user=env.integer("MAX_TASKS_PER_USER", 1000, 0, 10**9 - 1),
+        cookie_samesite=env.choice("COOKIE_SAMESITE", "Strict", ("Strict", "Lax", "None")),
+        trusted_proxies=env.integer("TRUSTED_PROXIES", 1 if production else 0, 0, 100),
+        web_threads=env.integer("WEB_THREADS", 8, 1, 1000),
+    )
+    if config.db_pool_min > config.db_pool_max:
+        raise ConfigError("DB_POOL_MIN must not be above DB_POOL_MAX")
+    return config
+
+
+def load_config_or_exit(production: bool) -> Config:
+    """Read the configuration, or end the process with one line on stderr and exit code 1."""
+    try:
+        return load_config(production)
+    except ConfigError as error:
+        sys.exit(f"taskflow: {error}")

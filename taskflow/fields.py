@@ -1,0 +1,102 @@
+"""Field types that refuse what PostgreSQL can't hold, shared by bodies and query parameters."""
+
+import re
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from marshmallow import fields
+
+FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2999, 12, 31)
+
+# RFC 3339 section 5.6. Python's fromisoformat() takes week dates and more beside.
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_INSTANT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})"
+    r"(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+class Text(fields.String):
+    """A string of `least` to `most` code points, any but NUL and lone surrogates.
+
+    With `trim`, white space at both ends is cut off first.
+    """
+
+    default_error_messages = {
+        "unicode": "Must not hold NUL or lone surrogates.",
+        "length": "Must have {least} to {most} characters.",
+    }
+
+    def __init__(self, least: int, most: int, trim: bool = False, **kwargs: Any) -> None:
+        schema = {"minLength": least, "maxLength": most}
+        kwargs["metadata"] = schema | kwargs.pop("metadata", {})
+        super().__init__(**kwargs)
+        self.least, self.most, self.trim = least, most, trim
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise self.make_error("unicode") from None
+        if "\0" in text:
+            raise self.make_error("unicode")
+        if self.trim:
+            text = text.strip()
+        if not self.least <= len(text) <= self.most:
+            raise self.make_error("length", least=self.least, most=self.most)
+        return text
+
+
+class DayOrInstant(fields.Field[datetime | date]):
+    """A plain day as a `date`, or an RFC 3339 instant as a `datetime` in UTC.
+
+    Both from 1970 to 2999 in UTC: Python ends at the year 9999, and lets an offset cross it.
+    """
+
+    default_error_messages = {
+        "invalid": "Must be a day (2026-12-01) or an instant with an offset (RFC 3339).",
+        "range": "Must lie in the years 1970 to 2999 in UTC.",
+    }
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Any, **kwargs: Any
+    ) -> datetime | date:
+        try:
+            parsed = _parse(value)
+        except (TypeError, ValueError):
+            raise self.make_error("invalid") from None
+        except OverflowError:
+            raise self.make_error("range") from None
+        day = parsed.date() if isinstance(parsed, datetime) else parsed
+        if not FIRST_DAY <= day <= LAST_DAY:
+            raise self.make_error("range")
+        return parsed
+
+
+def _parse(value: Any) -> datetime | date:
+    if _DAY.fullmatch(value):
+        return date.fromisoformat(value)
+    match = _INSTANT.fullmatch(value)
+    if match is None:
+        raise ValueError
+    day, clock, fraction, offset = match.groups()
+    # PostgreSQL and Python hold microseconds; what a client sends beyond is cut off.
+    text = f"{day}T{clock}{(fraction or '')[:7]}{offset.upper()}"
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def end_of_day(day: date) -> datetime:
+    """Give the last microsecond of a day in UTC."""
+    return datetime.combine(day, time.max, UTC)
+
+
+def start_of_day(day: date) -> datetime:
+    """Give the first microsecond of a day in UTC."""
+    return datetime.combine(day, time.min, UTC)
+
+
+def is_uuid(text: str) -> bool:
+    """Whether it is a UUID as RFC 9562 writes it; Python and PostgreSQL would take more."""
+    return _UUID.fullmatch(text) is not None

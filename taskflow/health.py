@@ -1,0 +1,84 @@
+"""Health: whether the process answers, and whether the database does."""
+
+import json
+import time
+from typing import Any
+
+from flask import Response
+from marshmallow import Schema, fields
+
+from taskflow.api import Blueprint, json_response
+from taskflow.config import VERSION
+from taskflow.db import database
+
+blueprint = Blueprint(
+    "health", __name__, database=False, description="For load balancers and operators."
+)
+
+DEGRADED_MS = 100
+POOL_TIMEOUT = 0.5  # seconds to wait for a connection: the answer is due within 3
+
+# Fails unless every table is there.
+CHECK = """
+/* health */
+SELECT 1
+FROM users, sessions, refresh_tokens, tasks, idempotency_keys
+LIMIT 0
+"""
+
+
+class LivenessSchema(Schema):
+    """The process answers."""
+
+    status = fields.Constant("healthy", required=True)
+
+
+class DatabaseCheckSchema(Schema):
+    """One check."""
+
+    status = fields.String(required=True, metadata={"enum": ["healthy", "degraded", "unhealthy"]})
+    latencyMs = fields.Float(required=True)
+
+
+class HealthSchema(Schema):
+    """The health of the service and of what it needs."""
+
+    status = fields.String(required=True, metadata={"enum": ["healthy", "degraded", "unhealthy"]})
+    version = fields.String(required=True)
+    checks = fields.Dict(
+        keys=fields.String(), values=fields.Nested(DatabaseCheckSchema), required=True
+    )
+
+
+@blueprint.route("/health")
+@blueprint.doc(security=[])
+@blueprint.response(200, HealthSchema)
+@blueprint.alt_response(503, schema=HealthSchema)
+def get_health() -> Response:
+    """Say whether the service can serve.
+
+    `degraded` where the database took more than 100 ms; 503 and `unhealthy` where it can't be
+    reached or the schema is not in place.
+    """
+    started = time.perf_counter()
+    try:
+        database().query(CHECK, {}, timeout=POOL_TIMEOUT)
+        reached = True
+    except Exception:  # whatever keeps the database from answering is what is asked for here
+        reached = False
+    latency = round((time.perf_counter() - started) * 1000, 1)
+    status = "unhealthy" if not reached else "degraded" if latency > DEGRADED_MS else "healthy"
+    body: dict[str, Any] = {
+        "status": status,
+        "version": VERSION,
+        "checks": {"database": {"status": status, "latencyMs": latency}},
+    }
+    return json_response(json.dumps(body), 200 if reached else 503)
+
+
+@blueprint.route("/health/live")
+@blueprint.doc(security=[])
+@blueprint.response(200, LivenessSchema)
+def get_liveness() -> Response:
+    """Say that the process answers, without a look at the database."""
+    return json_response('{"status": "healthy"}')

@@ -1,0 +1,99 @@
+"""Before and after every request: correlation id, who is asking, headers, the request line.
+
+Every route is protected unless it is on the one list below.
+"""
+
+import logging
+import time
+
+from flask import Flask, Response, g, request
+
+from taskflow import api, logs
+from taskflow.auth import tokens
+from taskflow.config import Config
+
+logger = logging.getLogger("taskflow.request")
+
+PUBLIC = frozenset(
+    {
+        "api-docs.openapi_json",
+        "auth.login",
+        "auth.logout",  # looks for its token itself
+        "auth.refresh",  # looks for its token itself
+        "auth.register",
+        "health.get_health",
+        "health.get_liveness",
+    }
+)
+TAKES_QUERY = frozenset({"tasks.list_tasks"})
+TAKES_BODY = frozenset(
+    {
+        "auth.change_password",
+        "auth.delete_account",
+        "auth.login",
+        "auth.register",
+        "tasks.create_task",
+        "tasks.update_task",
+    }
+)
+
+
+def before() -> None:
+    """Name the request, find out who is asking, and refuse input that no route declared."""
+    g.started = time.perf_counter()
+    g.correlation_id = logs.correlation_id_of(request)
+    endpoint = request.endpoint
+    # No endpoint: 404 or 405, for strangers too. OPTIONS carries no credentials (CORS).
+    if endpoint is None or request.method == "OPTIONS":
+        return
+    if endpoint not in PUBLIC:
+        tokens.authenticate(request)
+    if endpoint not in TAKES_QUERY and endpoint not in TAKES_BODY:
+        api.refuse_undeclared_input(request)
+
+
+def after(response: Response) -> Response:
+    """Add the headers that every answer has, and write the request line."""
+    headers = response.headers
+    headers["X-Correlation-ID"] = g.correlation_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    tasks = request.path.startswith("/api/v1/tasks")
+    headers["Cache-Control"] = "private, no-cache" if tasks else "no-store"
+    _log_request(response)
+    return response
+
+
+def _after_in_production(response: Response) -> Response:
+    response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    return response
+
+
+def _log_request(response: Response) -> None:
+    status = response.status_code
+    healthy = request.blueprint == "health" and status == 200
+    level = logging.DEBUG if healthy else logging.ERROR if status >= 500 else logging.INFO
+    if logger.isEnabledFor(level):
+        logger.log(
+            level,
+            "%s %s %d",
+            request.method,
+            request.path,
+            status,
+            extra={
+                "method": request.method,
+                "path": request.path,
+                "route": request.url_rule.rule if request.url_rule else None,
+                "status": status,
+                "durationMs": round((time.perf_counter() - g.started) * 1000, 3),
+                "userId": g.get("user_id"),
+                "remoteAddr": request.remote_addr,
+            },
+        )
+
+
+def init_app(app: Flask, config: Config) -> None:
+    """Register the hooks."""
+    app.before_request(before)
+    app.after_request(after)
+    if config.production:
+        app.after_request(_after_in_production)

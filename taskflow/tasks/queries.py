@@ -1,0 +1,256 @@
+"""The SQL of tasks, one statement a function; every one names the user.
+
+PostgreSQL makes the JSON of a task, in the one shape below, and it is passed through as text.
+"""
+
+from typing import Any, NamedTuple
+
+from taskflow.db import Row, database
+from taskflow.tasks.cursors import Position
+from taskflow.tasks.headers import IdempotencyKey
+
+TASK_JSON = """
+(SELECT row_to_json(t)::text
+ FROM (
+   SELECT tasks.id, tasks.user_id AS "userId", tasks.title, tasks.description, tasks.status,
+          tasks.priority, tasks.tags,
+          CASE WHEN tasks.due_is_day THEN to_json((tasks.due_at AT TIME ZONE 'UTC')::date)
+               ELSE to_json(tasks.due_at)
+          END AS "dueDate",
+          tasks.completed_at AS "completedAt", tasks.created_at AS "createdAt",
+          tasks.updated_at AS "updatedAt"
+ ) AS t)
+"""
+
+
+class SortKey(NamedTuple):
+    """What to order by, and its type; each has its index in schema.sql."""
+
+    expression: str
+    type: str
+
+
+SORT_KEYS = {
+    "createdAt": SortKey("created_at", "timestamptz"),
+    "-createdAt": SortKey("created_at", "timestamptz"),
+    "updatedAt": SortKey("updated_at", "timestamptz"),
+    "-updatedAt": SortKey("updated_at", "timestamptz"),
+    "dueDate": SortKey("COALESCE(due_at, 'infinity')", "timestamptz"),
+    "-dueDate": SortKey("COALESCE(due_at, '-infinity')", "timestamptz"),
+    "priority": SortKey("array_position(ARRAY['low', 'medium', 'high'], priority)", "integer"),
+    "-priority": SortKey("array_position(ARRAY['low', 'medium', 'high'], priority)", "integer"),
+    "title": SortKey('lower(title COLLATE "C")', "text"),
+    "-title": SortKey('lower(title COLLATE "C")', "text"),
+}
+
+FILTERS = {
+    "status": "status = ANY(%(status)s)",
+    "priority": "priority = ANY(%(priority)s)",
+    "tag": "tags @> %(tag)s",
+    "dueBefore": "due_at < %(dueBefore)s",
+    "dueAfter": "due_at >= %(dueAfter)s",
+    # Its words are cut by the function that cut the task's; each may be a beginning.
+    "q": """words @@ (
+            SELECT string_agg(quote_literal(word) || ':*', ' & ')::tsquery
+            FROM unnest(tsvector_to_array(taskflow_words(%(q)s))) AS word
+          )""",
+}
+
+ASSIGNMENTS = {
+    "title": "title = %(title)s",
+    "description": "description = %(description)s",
+    "status": """status = %(status)s,
+            completed_at = CASE WHEN %(status)s = 'completed' THEN COALESCE(completed_at, now())
+                           END""",
+    "priority": "priority = %(priority)s",
+    "tags": "tags = %(tags)s::text[]",
+    "due_at": "due_at = %(due_at)s",
+    "due_is_day": "due_is_day = %(due_is_day)s",
+}
+
+IF_VERSION = "AND version = ANY(%(versions)s::integer[])"
+
+REMEMBER_KEY = """, remembered AS (
+          INSERT INTO idempotency_keys (user_id, key, body_digest, task_id)
+          SELECT user_id, %(key)s, %(body_digest)s, id
+          FROM tasks
+        )"""
+
+
+def insert_task(
+    user_id: str, values: dict[str, Any], limit: int, idempotency: IdempotencyKey | None
+) -> Row | None:
+    """Insert a task and give its id, version and JSON; None where the user may hold no more.
+
+    The count on the user's row, which the statement locks, makes the limit exact. Raises
+    `ServiceError` `idempotency_key_reused` where the key is there already: nothing is made.
+    """
+    rows = database().execute(
+        f"""
+        /* insert_task */
+        WITH room AS (
+          UPDATE users
+          SET task_count = task_count + 1
+          WHERE id = %(user_id)s::uuid
+            AND task_count < %(limit)s
+          RETURNING id
+        ), tasks AS (
+          INSERT INTO tasks (user_id, title, description, status, priority, tags,
+                             due_at, due_is_day, completed_at)
+          SELECT id, %(title)s, %(description)s, %(status)s, %(priority)s, %(tags)s::text[],
+                 %(due_at)s, %(due_is_day)s,
+                 CASE WHEN %(status)s = 'completed' THEN now() END
+          FROM room
+          RETURNING *
+        ){REMEMBER_KEY if idempotency else ""}
+        SELECT id::text, version, {TASK_JSON}
+        FROM tasks
+        """,
+        {
+            **values,
+            "user_id": user_id,
+            "limit": limit,
+            **(idempotency._asdict() if idempotency else {}),
+        },
+    )
+    return rows[0] if rows else None
+
+
+def find_replay(user_id: str, key: str) -> Row | None:
+    """Give what a live Idempotency-Key made: its digest and the task's id, version and JSON.
+
+    The id is None where the task has been deleted since. None where there is no such key.
+    """
+    rows = database().query(
+        f"""
+        /* find_replay */
+        SELECT body_digest, tasks.id::text, tasks.version, {TASK_JSON}
+        FROM idempotency_keys AS keys
+        LEFT JOIN tasks ON tasks.user_id = keys.user_id AND tasks.id = keys.task_id
+        WHERE keys.user_id = %(user_id)s::uuid
+          AND keys.key = %(key)s
+          AND keys.created_at > now() - interval '24 hours'
+        """,
+        {"user_id": user_id, "key": key},
+    )
+    return rows[0] if rows else None
+
+
+def delete_expired_key(user_id: str, key: str) -> None:
+    """Forget an Idempotency-Key that is more than a day old."""
+    database().execute(
+        """
+        /* delete_expired_key */
+        DELETE FROM idempotency_keys
+        WHERE user_id = %(user_id)s::uuid
+          AND key = %(key)s
+          AND created_at <= now() - interval '24 hours'
+        """,
+        {"user_id": user_id, "key": key},
+    )
+
+
+def user_exists(user_id: str) -> bool:
+    """Whether the account is still there."""
+    return bool(
+        database().query(
+            """
+            /* user_exists */
+            SELECT 1
+            FROM users
+            WHERE id = %(user_id)s::uuid
+            """,
+            {"user_id": user_id},
+        )
+    )
+
+
+def find_task(user_id: str, task_id: str) -> Row | None:
+    """Give a task's version and JSON, or None."""
+    rows = database().query(
+        f"""
+        /* find_task */
+        SELECT version, {TASK_JSON}
+        FROM tasks
+        WHERE user_id = %(user_id)s::uuid
+          AND id = %(task_id)s::uuid
+        """,
+        {"user_id": user_id, "task_id": task_id},
+    )
+    return rows[0] if rows else None
+
+
+def list_tasks(
+    user_id: str, sort: str, filters: dict[str, Any], after: Position | None, limit: int
+) -> list[Row]:
+    """Give the JSON, the sort key's text and the id of the tasks after a position, in order."""
+    key, key_type = SORT_KEYS[sort]
+    direction, beyond = ("DESC", "<") if sort.startswith("-") else ("ASC", ">")
+    conditions = [FILTERS[name] for name in filters]
+    if after:
+        conditions.append(f"({key}, id) {beyond} (%(after_key)s::{key_type}, %(after_id)s::uuid)")
+    return database().query(
+        f"""
+        /* list_tasks */
+        SELECT {TASK_JSON}, ({key})::text, id::text
+        FROM tasks
+        WHERE user_id = %(user_id)s::uuid
+          {"".join(f"AND {condition} " for condition in conditions)}
+        ORDER BY {key} {direction}, id {direction}
+        LIMIT %(limit)s
+        """,
+        {
+            **filters,
+            "user_id": user_id,
+            "limit": limit,
+            "after_key": after and after.key,
+            "after_id": after and after.task_id,
+        },
+    )
+
+
+def update_task(
+    user_id: str, task_id: str, values: dict[str, Any], versions: list[int] | None
+) -> Row | None:
+    """Change a task and give its new version and JSON; None where no such version is there.
+
+    With `versions` None any version will do.
+    """
+    rows = database().execute(
+        f"""
+        /* update_task */
+        UPDATE tasks
+        SET version = version + 1, updated_at = now()
+            {"".join(f", {ASSIGNMENTS[name]}" for name in values)}
+        WHERE user_id = %(user_id)s::uuid
+          AND id = %(task_id)s::uuid
+          {"" if versions is None else IF_VERSION}
+        RETURNING version, {TASK_JSON}
+        """,
+        {**values, "user_id": user_id, "task_id": task_id, "versions": versions},
+    )
+    return rows[0] if rows else None
+
+
+def delete_task(user_id: str, task_id: str, versions: list[int] | None) -> bool:
+    """Delete a task; False where no such version is there. With None any version will do."""
+    return bool(
+        database().execute(
+            f"""
+            /* delete_task */
+            WITH deleted AS (
+              DELETE FROM tasks
+              WHERE user_id = %(user_id)s::uuid
+                AND id = %(task_id)s::uuid
+                {"" if versions is None else IF_VERSION}
+              RETURNING user_id
+            )
+            UPDATE users
+            SET task_count = GREATEST(task_count - 1, 0)
+            FROM deleted
+            WHERE users.id = deleted.user_id
+            RETURNING users.id
+            """,
+            {"user_id": user_id, "task_id": task_id, "versions": versions},
+        )
+    )

@@ -1,0 +1,160 @@
+"""What the task routes take and give."""
+
+import re
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_load, validate
+
+from taskflow.fields import DayOrInstant, Text
+
+STATUSES = ("pending", "in_progress", "completed")
+PRIORITIES = ("low", "medium", "high")
+SORTS = tuple(
+    sign + key
+    for key in ("createdAt", "updatedAt", "dueDate", "priority", "title")
+    for sign in ("", "-")
+)
+READ_ONLY = ("id", "userId", "completedAt", "createdAt", "updatedAt")
+
+_DUE_DATE = {
+    "description": "A plain day, or an instant with an offset (RFC 3339); 1970 to 2999 in UTC.",
+    "example": "2026-12-01",
+}
+
+
+class Tags(fields.List[str]):
+    """At most ten trimmed strings, no two of them equal."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            Text(1, 50, trim=True),
+            validate=validate.Length(max=10),
+            metadata={"uniqueItems": True},
+            **kwargs,
+        )
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        tags = super()._deserialize(value, attr, data, **kwargs)
+        if len(set(tags)) < len(tags):
+            raise ValidationError("No two may be equal.")
+        return tags
+
+
+class Limit(fields.Integer):
+    """A page's size, in plain digits: int() would take spaces and underscores too."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not re.fullmatch(r"[0-9]{1,3}", value):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+def _read_only() -> fields.Raw:
+    return fields.Raw(
+        allow_none=True, metadata={"description": "Allowed, so that a task can be sent back."}
+    )
+
+
+class TaskPatchSchema(Schema):
+    """The fields of a task to change; what is left out keeps its value (RFC 7396)."""
+
+    class Meta:
+        """Refuse other fields."""
+
+        unknown = RAISE
+
+    title = Text(1, 200, trim=True)
+    description = Text(0, 2000, allow_none=True)
+    status = fields.String(validate=validate.OneOf(STATUSES))
+    priority = fields.String(validate=validate.OneOf(PRIORITIES))
+    tags = Tags()
+    dueDate = DayOrInstant(allow_none=True, metadata=_DUE_DATE)
+    id = _read_only()
+    userId = _read_only()
+    completedAt = _read_only()
+    createdAt = _read_only()
+    updatedAt = _read_only()
+
+    @pre_load
+    def refuse_nothing(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Refuse an empty object."""
+        if not data:
+            raise ValidationError("Must hold at least one field.", "body")
+        return data
+
+    @post_load
+    def drop_read_only(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Drop what has no effect."""
+        return {name: value for name, value in data.items() if name not in READ_ONLY}
+
+
+class TaskCreationSchema(TaskPatchSchema):
+    """A task to be made."""
+
+    title = Text(1, 200, trim=True, required=True)
+    description = Text(0, 2000, allow_none=True, load_default=None)
+    status = fields.String(validate=validate.OneOf(STATUSES), load_default="pending")
+    priority = fields.String(validate=validate.OneOf(PRIORITIES), load_default="medium")
+    tags = Tags(load_default=list)
+    dueDate = DayOrInstant(allow_none=True, load_default=None, metadata=_DUE_DATE)
+
+
+class TaskListQuerySchema(Schema):
+    """Which tasks to list, and in which order."""
+
+    limit = Limit(load_default=20, validate=validate.Range(1, 100))
+    cursor = Text(1, 2000, metadata={"description": "nextCursor of the page before."})
+    sort = fields.String(
+        load_default="-createdAt",
+        validate=validate.OneOf(SORTS),
+        metadata={"description": "`-` is descending; tasks without a due date come last."},
+    )
+    status = fields.List(
+        fields.String(validate=validate.OneOf(STATUSES)),
+        metadata={"description": "Any of these."},
+    )
+    priority = fields.List(
+        fields.String(validate=validate.OneOf(PRIORITIES)),
+        metadata={"description": "Any of these."},
+    )
+    tag = fields.List(Text(1, 50, trim=True), metadata={"description": "All of these."})
+    dueBefore = DayOrInstant(
+        metadata={"description": "Exclusive; a plain day is its beginning in UTC."}
+    )
+    dueAfter = DayOrInstant(
+        metadata={"description": "Inclusive; a plain day is its beginning in UTC."}
+    )
+    q = Text(
+        1,
+        200,
+        validate=validate.Regexp(r"[\s\S]*[^\W_]", error="Must hold a letter or a digit."),
+        metadata={
+            "description": "Every word of it stands in the title or the description; a word's "
+            "beginning is enough."
+        },
+    )
+
+
+class TaskSchema(Schema):
+    """A task."""
+
+    id = fields.UUID(required=True)
+    userId = fields.UUID(required=True)
+    title = fields.String(required=True)
+    description = fields.String(required=True, allow_none=True)
+    status = fields.String(required=True, metadata={"enum": list(STATUSES)})
+    priority = fields.String(required=True, metadata={"enum": list(PRIORITIES)})
+    tags = fields.List(fields.String(), required=True)
+    dueDate = fields.String(required=True, allow_none=True, metadata=_DUE_DATE)
+    completedAt = fields.AwareDateTime(required=True, allow_none=True)
+    createdAt = fields.AwareDateTime(required=True)
+    updatedAt = fields.AwareDateTime(required=True)
+
+
+class TaskPageSchema(Schema):
+    """A page of tasks."""
+
+    data = fields.List(fields.Nested(TaskSchema), required=True)
+    nextCursor = fields.String(
+        required=True, allow_none=True, metadata={"description": "Null on the last page."}
+    )
