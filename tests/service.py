@@ -1,0 +1,110 @@
+"""The service as the Procfile starts it, in processes of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import SECRET
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def production_env(database_url: str, **changes: str) -> dict[str, str]:
+    """Give the environment of a platform, with the virtual environment on its path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    settings = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET, "PGSSLMODE": "disable"}
+    return {"PATH": path, "HOME": os.environ.get("HOME", "/"), **settings, **changes}
+
+
+def procfile(process: str) -> str:
+    """Give a line of the Procfile."""
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    return dict(line.split(": ", 1) for line in lines)[process]
+
+
+def run(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        command, shell=True, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
+    )
+
+
+class Service:
+    """The web process, on a port of its own; its output is kept."""
+
+    def __init__(self, database_url: str, **changes: str) -> None:
+        self.port = free_port()
+        env = production_env(database_url, PORT=str(self.port), **changes)
+        self.process = subprocess.Popen(
+            ["sh", "-c", f"exec {procfile('web')}"],
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.wait_until_live()
+
+    def wait_until_live(self) -> None:
+        """Wait until the process answers, for ten seconds."""
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                assert self.get("/health/live")[0] == 200
+                return
+            except OSError:
+                assert self.process.poll() is None, self.stop()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+    def get(self, path: str, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        """Give status, body and headers of a GET."""
+        return self.request("GET", path, headers=headers)
+
+    def request(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Give status, body and headers of a request on a connection of its own."""
+        conn = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            data = None if body is None else json.dumps(body)
+            given = {"Content-Type": "application/json"} if data else {}
+            conn.request(method, path, data, {**given, **(headers or {})})
+            response = conn.getresponse()
+            text = response.read()
+            return response.status, json.loads(text or b"null"), dict(response.getheaders())
+        finally:
+            conn.close()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> list[str]:
+        """End the process and give the lines that it wrote."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        output, _ = self.process.communicate(timeout=40)
+        return output.splitlines()
+
+
+@contextlib.contextmanager
+def serving(database_url: str, **changes: str) -> Iterator[Service]:
+    """Run the web process, and end it."""
+    service = Service(database_url, **changes)
+    try:
+        yield service
+    finally:
+        service.stop()

@@ -1,0 +1,245 @@
+"""The pool loses no slot, hands out no dead connection, and sends no write twice."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg2
+import pytest
+from flask import Flask
+
+from taskflow.config import Config
+from taskflow.db import Database, _Pool
+from taskflow.errors import ServiceError
+from tests.conftest import User, assert_error, run_sql
+from tests.service import free_port
+
+KILL = """
+SELECT pg_terminate_backend(pid)
+FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'taskflow'
+"""
+COUNT = KILL.replace("pg_terminate_backend(pid)", "count(*)")
+
+
+@pytest.fixture
+def small(config: Config) -> Database:
+    """A database with two connections and short waits."""
+    return Database(replace(config, db_pool_max=2, db_pool_timeout=0.2, db_statement_timeout=0.3))
+
+
+def code_of(call: Callable[[], Any]) -> str:
+    with pytest.raises(ServiceError) as caught:
+        call()
+    return caught.value.code
+
+
+def test_a_killed_connection_costs_the_next_request_nothing(
+    alice: User, sql: Callable[..., Any]
+) -> None:
+    for _ in range(5):
+        assert sql(KILL)
+        assert alice.get("/tasks").status_code == 200
+        assert sql(KILL)
+        assert alice.post("/tasks", {"title": "x"}).status_code == 201
+    assert len(alice.titles()) == 5
+
+
+def test_a_read_whose_connection_breaks_is_run_once_more(
+    small: Database, sql: Callable[..., Any]
+) -> None:
+    sql("CREATE SEQUENCE IF NOT EXISTS attempts")
+    sql("ALTER SEQUENCE attempts RESTART")
+    kill_first = """
+    SELECT CASE WHEN nextval('attempts') = 1 THEN pg_terminate_backend(pg_backend_pid()) END
+    """
+    assert small.query(kill_first, {}) == [(None,)]
+    kill_always = "SELECT nextval('attempts'), pg_terminate_backend(pg_backend_pid())"
+    assert code_of(lambda: small.query(kill_always, {})) == "database_unavailable"
+    assert sql("SELECT nextval('attempts')") == [(5,)]
+
+
+def test_a_write_whose_connection_breaks_is_not_sent_again(
+    small: Database, sql: Callable[..., Any]
+) -> None:
+    sql("CREATE SEQUENCE IF NOT EXISTS attempts")
+    sql("ALTER SEQUENCE attempts RESTART")
+    kill = "SELECT nextval('attempts'), pg_terminate_backend(pg_backend_pid())"
+    assert code_of(lambda: small.execute(kill, {})) == "database_unavailable"
+    assert sql("SELECT nextval('attempts')") == [(2,)]
+
+
+def test_no_slot_is_lost_to_broken_connections(small: Database) -> None:
+    for _ in range(10):
+        kill = "SELECT pg_terminate_backend(pg_backend_pid())"
+        assert code_of(lambda: small.execute(kill, {})) == "database_unavailable"
+
+        def broken_transaction() -> None:
+            with small.transaction() as execute:
+                execute("SELECT 1", {})
+                execute(kill, {})
+
+        assert code_of(broken_transaction) == "database_unavailable"
+    assert small.query("SELECT 1", {}) == [(1,)]
+    with small.transaction() as execute:  # one of two connections
+        assert execute("SELECT 1", {}) == [(1,)]
+        assert small.query("SELECT 1", {}) == [(1,)]
+
+
+def test_a_full_pool_is_waited_for_and_then_answered(small: Database) -> None:
+    with small.transaction(), small.transaction():
+        started = time.monotonic()
+        assert code_of(lambda: small.query("SELECT 1", {})) == "pool_exhausted"
+        assert 0.15 < time.monotonic() - started < 1
+    assert small.query("SELECT 1", {}) == [(1,)]
+
+
+def test_a_connection_that_comes_free_is_taken_by_who_waits(small: Database) -> None:
+    patient = Database(replace(small._config, db_pool_max=1, db_pool_timeout=5))
+    answers: list[Any] = []
+    with patient.transaction():
+        waiting = threading.Thread(target=lambda: answers.append(patient.query("SELECT 1", {})))
+        waiting.start()
+        time.sleep(0.1)
+        assert answers == []
+    waiting.join(2)
+    assert answers == [[(1,)]]
+
+
+def test_a_slow_statement_and_a_held_lock_are_cut_off(
+    small: Database, config: Config, alice: User
+) -> None:
+    assert code_of(lambda: small.query("SELECT pg_sleep(5)", {})) == "query_timeout"
+    with psycopg2.connect(config.database_url) as lock, lock.cursor() as cursor:
+        cursor.execute("LOCK TABLE tasks")
+        assert code_of(lambda: small.query("SELECT 1 FROM tasks", {})) == "query_timeout"
+    lock.close()
+    assert small.query("SELECT 1", {}) == [(1,)]
+
+
+def test_a_transaction_that_fails_leaves_nothing(small: Database, sql: Callable[..., Any]) -> None:
+    insert = "INSERT INTO users (email, email_key, password_hash) VALUES ('x', 'x', 'x')"
+
+    def fail() -> None:
+        with small.transaction() as execute:
+            execute(insert, {})
+            execute(insert, {})
+
+    assert code_of(fail) == "email_taken"
+    assert sql("SELECT count(*) FROM users") == [(0,)]
+    small.execute(insert, {})  # autocommit again
+    assert sql("SELECT count(*) FROM users") == [(1,)]
+
+
+def test_a_deadlock_is_run_again(alice: User, small: Database, sql: Callable[..., Any]) -> None:
+    patient = Database(replace(small._config, db_statement_timeout=10))
+    first, second = alice.task()["id"], alice.task()["id"]
+    touch = "UPDATE tasks SET version = version + 1 WHERE id = %(id)s::uuid"
+    with patient.transaction() as execute:
+        execute("SET LOCAL deadlock_timeout = '10s'", {})  # the other one is the victim
+        execute(touch, {"id": first})
+        both = f"WITH a AS ({touch} RETURNING 1) {touch.replace('id)s', 'other)s')}"
+        ids = {"id": second, "other": first}
+        errors: list[BaseException] = []
+
+        def other() -> None:
+            try:
+                patient.execute("SET deadlock_timeout = '100ms'", {})
+                patient.execute(both, ids)
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        time.sleep(0.3)
+        execute(touch, {"id": second})
+    thread.join()
+    assert errors == []
+    assert sql("SELECT version FROM tasks ORDER BY id") == [(3,), (3,)]
+
+
+def test_idle_connections_are_kept_for_a_burst_and_let_go_afterwards(
+    config: Config, sql: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(replace(config, db_pool_min=1, db_pool_max=4))
+    [(before,)] = sql(COUNT)
+    with database.transaction(), database.transaction(), database.transaction() as execute:
+        execute("SELECT 1", {})
+    assert sql(COUNT) == [(before + 3,)]
+    for _ in range(3):
+        database.query("SELECT 1", {})
+    assert sql(COUNT) == [(before + 3,)]
+    monkeypatch.setattr("taskflow.db._IDLE_SECONDS", 0)
+    for _ in range(5):
+        database.query("SELECT 1", {})
+    time.sleep(0.1)
+    assert sql(COUNT) == [(before + 1,)]
+
+
+def test_a_database_that_is_away_is_said_once_and_in_our_words(
+    app_with: Callable[..., Flask], alice: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"postgresql://someone:hunter2@127.0.0.1:{free_port()}/taskflow"
+    client = app_with(database_url=url).test_client()
+    with caplog.at_level(logging.WARNING):
+        response = client.get("/api/v1/tasks", headers={"Authorization": f"Bearer {alice.token}"})
+    assert_error(response, 503, "database_unavailable")
+    assert int(response.headers["Retry-After"]) > 0
+    assert "hunter2" not in caplog.text + response.text
+    assert "Connection refused" in caplog.text
+
+
+def test_a_primary_that_became_read_only_is_left(
+    config: Config, empty_database: Callable[[], str]
+) -> None:
+    url = empty_database()
+    run_sql(url, "CREATE TABLE t (n int)")
+    database = Database(replace(config, database_url=url))
+    database.execute("INSERT INTO t VALUES (1)", {})
+    name = urlsplit(url).path[1:]
+    database.execute("SET default_transaction_read_only = on", {})
+    assert code_of(lambda: database.execute("INSERT INTO t VALUES (2)", {})) == (
+        "database_unavailable"
+    )
+    database.execute("INSERT INTO t VALUES (2)", {})  # on a connection to a primary
+    run_sql(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    run_sql(url, KILL)
+    assert code_of(lambda: database.query("SELECT n FROM t", {})) == "database_unavailable"
+    run_sql(os.environ["TEST_DATABASE_URL"], f"ALTER DATABASE {name} RESET ALL")
+    assert database.query("SELECT n FROM t", {}) == [(1,), (2,)]
+
+
+def test_nothing_is_opened_before_it_is_needed_and_each_process_has_its_own(
+    config: Config,
+) -> None:
+    database = Database(config)
+    assert database._pool is None
+    database.query("SELECT 1", {})
+    assert isinstance(database._pool, _Pool)
+    [(parent,)] = database.query("SELECT pg_backend_pid()", {})
+    reader, writer = os.pipe()
+    if not os.fork():
+        try:
+            [(child,)] = database.query("SELECT pg_backend_pid()", {})
+            os.write(writer, str(child).encode())
+        finally:
+            os._exit(0)
+    os.wait()
+    assert int(os.read(reader, 20)) != parent
+    assert database.query("SELECT pg_backend_pid()", {}) == [(parent,)]
+    os.close(reader)
+    os.close(writer)
+
+
+def test_sessions_are_in_utc_whatever_the_servers_zone(
+    empty_database: Callable[[], str], config: Config
+) -> None:
+    url = empty_database()
+    name = urlsplit(url).path[1:]
+    run_sql(url, f"ALTER DATABASE {name} SET TimeZone = 'Asia/Kathmandu'")
+    assert Database(replace(config, database_url=url)).query("SHOW TimeZone", {}) == [("UTC",)]
