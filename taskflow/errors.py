@@ -7,6 +7,7 @@ errors, in `db.py`.
 
 import json
 import logging
+from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -17,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 2  # seconds: a failover or a full pool has often passed by then
 MAX_DETAILS = 50  # a body may break thousands of rules; nobody reads more than these
+
+
+compact_json = partial(json.dumps, separators=(",", ":"))  # as PostgreSQL writes it
 
 
 class Problem(NamedTuple):
@@ -99,7 +103,7 @@ def error_response(error: ServiceError) -> Response:
         ]
     g.error_code = error.code
     response = Response(
-        json.dumps({"error": body}), status=problem.status, mimetype="application/json"
+        compact_json({"error": body}), status=problem.status, mimetype="application/json"
     )
     if problem.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = _challenge(error.code, problem.message)

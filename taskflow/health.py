@@ -1,6 +1,5 @@
 """Health: whether the process answers, and whether the database does."""
 
-import json
 import time
 from typing import Any
 
@@ -10,6 +9,7 @@ from marshmallow import Schema, fields
 from taskflow.api import Blueprint, json_response
 from taskflow.config import VERSION
 from taskflow.db import database
+from taskflow.errors import compact_json
 
 blueprint = Blueprint(
     "health", __name__, database=False, description="For load balancers and operators."
@@ -73,7 +73,7 @@ def get_health() -> Response:
         "version": VERSION,
         "checks": {"database": {"status": status, "latencyMs": latency}},
     }
-    return json_response(json.dumps(body), 200 if reached else 503)
+    return json_response(compact_json(body), 200 if reached else 503)
 
 
 @blueprint.route("/health/live")
@@ -81,4 +81,4 @@ def get_health() -> Response:
 @blueprint.response(200, LivenessSchema)
 def get_liveness() -> Response:
     """Say that the process answers, without a look at the database."""
-    return json_response('{"status": "healthy"}')
+    return json_response('{"status":"healthy"}')

@@ -121,6 +121,8 @@ def test_nothing_secret_is_logged(client: FlaskClient, lines: Lines, app: Flask)
 
 def test_lines_survive_anything_in_them(app: Flask, lines: Lines) -> None:
     logger = logging.getLogger("taskflow.test")
+    logger.propagate = False  # pytest can't keep a surrogate
+    logger.addHandler(lines)
     logger.warning("a\nb \ud800 %s", "\x00", extra={"when": datetime.now(UTC), "nan": 1j})
     try:
         raise ValueError("two\nlines")

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -175,11 +174,3 @@ def test_what_the_service_answers_is_as_documented(
     matches(document, f"{auth}/sessions", alice.get("/auth/sessions"))
     matches(document, "/health", client.get("/health"))
     matches(document, "/health/live", client.get("/health/live"))
-
-
-def test_the_readme_lists_the_same_catalog() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \| (.+?) \|$", readme, re.MULTILINE)
-    assert {code: (int(status), text) for code, status, text in rows} == {
-        code: (int(problem.status), problem.message) for code, problem in CATALOG.items()
-    }

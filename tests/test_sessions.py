@@ -121,15 +121,11 @@ def test_an_unknown_email_and_a_wrong_password_are_answered_alike(client: FlaskC
         response = client.post(f"{AUTH}/login", json={**CREDENTIALS, **changes})
         took = time.perf_counter() - started
         assert_error(response, 401, "invalid_credentials")
-        del response.json["error"]["correlationId"]
-        return response.json["error"], took
+        return {**response.json["error"], "correlationId": None}, took
 
     wrong = [attempt(password="wrong horse battery") for _ in range(7)]
     unknown = [attempt(email="nobody@example.com") for _ in range(7)]
-    bodies = [
-        {k: v for k, v in body.items() if k != "correlationId"} for body, _ in wrong + unknown
-    ]
-    assert all(body == bodies[0] for body in bodies)
+    assert len({str(body) for body, _ in wrong + unknown}) == 1
     fastest_wrong, fastest_unknown = min(t for _, t in wrong), min(t for _, t in unknown)
     # Hashing takes tens of milliseconds: leaving it out would show as a factor of ten.
     assert 0.5 < fastest_wrong / fastest_unknown < 2
@@ -452,7 +448,6 @@ def test_the_address_comes_from_as_many_proxies_as_are_trusted(
     for proxies, address in ((0, "127.0.0.1"), (1, "203.0.113.2"), (2, "203.0.113.1")):
         email = f"proxy{proxies}@example.com"
         user = User(app_with(trusted_proxies=proxies), email)
-        user._client.post(
-            f"{AUTH}/login", json={"email": email, "password": PASSWORD}, headers=forwarded
-        )
+        credentials = {"email": email, "password": PASSWORD}
+        user.post("/auth/login", credentials, headers=forwarded)
         assert user.get("/auth/sessions").json["data"][0]["ipAddress"] == address

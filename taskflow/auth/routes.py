@@ -1,6 +1,5 @@
 """The routes of accounts and sessions."""
 
-import json
 from typing import Any
 
 from flask import Response, g, request
@@ -17,7 +16,7 @@ from taskflow.auth.schemas import (
     UserSchema,
 )
 from taskflow.auth.service import Session
-from taskflow.errors import ServiceError
+from taskflow.errors import ServiceError, compact_json
 from taskflow.fields import is_uuid
 
 blueprint = Blueprint(
@@ -135,7 +134,7 @@ def list_sessions() -> Response:
     sessions = queries.list_sessions(g.user_id, g.session_id)
     if not any(current for _, current in sessions):
         raise ServiceError("auth_revoked")
-    return json_response(f'{{"data": [{", ".join(text for text, _ in sessions)}]}}')
+    return json_response(f'{{"data":[{",".join(text for text, _ in sessions)}]}}')
 
 
 @blueprint.route("/sessions/<session_id>", methods=["DELETE"])
@@ -159,6 +158,6 @@ def _session_response(session: Session, status: int = 200) -> Response:
         "expiresIn": tokens.ACCESS_SECONDS,
         "csrfToken": session.tokens.csrf,
     }
-    response = json_response(f'{{"user": {session.user}, {json.dumps(body)[1:]}', status)
+    response = json_response(f'{{"user":{session.user},{compact_json(body)[1:]}', status)
     tokens.set_cookies(response, session.tokens)
     return response

@@ -1,12 +1,12 @@
 """The routes of tasks."""
 
-import json
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response, g, request
 
 from taskflow.api import Blueprint, header_parameter, json_response, no_content
+from taskflow.errors import compact_json
 from taskflow.tasks import service
 from taskflow.tasks.headers import etag, idempotency_key, if_match, if_none_match
 from taskflow.tasks.schemas import (
@@ -53,7 +53,7 @@ def list_tasks(query: dict[str, Any]) -> Response:
     """
     page = service.list_tasks(g.user_id, query)
     response = json_response(
-        f'{{"data": [{", ".join(page.tasks)}], "nextCursor": {json.dumps(page.next_cursor)}}}'
+        f'{{"data":[{",".join(page.tasks)}],"nextCursor":{compact_json(page.next_cursor)}}}'
     )
     if page.next_cursor:
         kept = [(k, v) for k, v in request.args.items(multi=True) if k != "cursor"]

@@ -1,0 +1,71 @@
+"""The README's tour does what it says, and its tables are those of the code."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from taskflow.config import Config
+from taskflow.errors import CATALOG
+from tests.service import ROOT, Service, serving
+
+README = (ROOT / "README.md").read_text()
+STEP = re.compile(r"```sh\n((?:(?!```).)*)```\n\n```(?:json|http)\n(.*?)```", re.DOTALL)
+CHANGING = (
+    (r"eyJ[\w.-]+|eyJ…", "TOKEN"),
+    (r'"csrfToken":"[\w-]+"', '"csrfToken":"…"'),
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
+    (r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "TIME"),
+    (r'"latencyMs":[\d.]+', '"latencyMs":0'),
+    (r"\s+", " "),
+)
+
+
+def same(text: str) -> str:
+    """Give the text without what differs from run to run."""
+    for pattern, replacement in CHANGING:
+        text = re.sub(pattern, replacement, text)
+    return text.strip()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_tour_gives_the_answers_that_it_shows(config: Config, tmp_path: Path) -> None:
+    steps = STEP.findall(README)
+    assert len(steps) == 10
+    with serving(config.database_url or "") as service:
+        shown = [same(answer) for _, answer in steps]
+        assert run_tour([commands for commands, _ in steps], service, tmp_path) == shown
+
+
+def run_tour(steps: list[str], service: Service, folder: Path) -> list[str]:
+    """Run the steps in one shell, and give what each prints."""
+    script = "\necho; echo @@\n".join(steps).replace(":3000", f":{service.port}")
+    # Production marks cookies Secure: curl keeps them, and sends them to localhost only by TLS.
+    script = script.replace("-b jar", "-b <(sed s/TRUE/FALSE/g jar)")
+    done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True)
+    assert done.stderr == ""
+    return [same(part) for part in done.stdout.split("@@")]
+
+
+def test_the_catalog_of_errors_is_the_codes() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \| (.+?) \|$", README, re.MULTILINE)
+    assert {code: (int(status), text) for code, status, text in rows} == {
+        code: (int(problem.status), problem.message) for code, problem in CATALOG.items()
+    }
+
+
+def test_every_variable_of_the_configuration_is_listed() -> None:
+    code = (ROOT / "taskflow/config.py").read_text()
+    names = set(re.findall(r'"([A-Z]+_[A-Z_]+|PORT)"', code)) - {"PGSSLMODE"}
+    table = README.partition("## Configuration")[2].partition("## Errors")[0]
+    assert names <= set(re.findall(r"`([A-Z_]+)`", table))
+    assert len(names) > 12
+
+
+def test_what_the_layout_names_is_there() -> None:
+    layout = README.partition("## Layout")[2].partition("## Configuration")[0]
+    for name in re.findall(r"`([\w./]+)`", layout):
+        places = (ROOT / name, ROOT / "taskflow" / name, ROOT / "taskflow/tasks" / name)
+        assert any(place.exists() for place in places), name
