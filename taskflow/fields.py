@@ -29,7 +29,8 @@ class Text(fields.String):
     }
 
     def __init__(self, least: int, most: int, trim: bool = False, **kwargs: Any) -> None:
-        schema = {"minLength": least, "maxLength": most}
+        pattern = r"^[^\u0000]*\S[^\u0000]*$" if trim else r"^[^\u0000]*$"
+        schema = {"minLength": least, "maxLength": most, "pattern": pattern}
         kwargs["metadata"] = schema | kwargs.pop("metadata", {})
         super().__init__(**kwargs)
         self.least, self.most, self.trim = least, most, trim
@@ -59,6 +60,11 @@ class DayOrInstant(fields.Field[datetime | date]):
         "invalid": "Must be a day (2026-12-01) or an instant with an offset (RFC 3339).",
         "range": "Must lie in the years 1970 to 2999 in UTC.",
     }
+
+    def __init__(self, **kwargs: Any) -> None:
+        schema = {"type": "string", "pattern": f"^({_DAY.pattern}|{_INSTANT.pattern})$"}
+        kwargs["metadata"] = schema | kwargs.pop("metadata", {})
+        super().__init__(**kwargs)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Any, **kwargs: Any

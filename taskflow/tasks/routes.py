@@ -31,8 +31,13 @@ CREATED = {
 LINK = {"Link": {"description": 'The next page, `rel="next"`.', "schema": {"type": "string"}}}
 
 
-IF_MATCH = header_parameter("If-Match", "ETags or `*`: change the task in no other version.")
-IF_NONE_MATCH = header_parameter("If-None-Match", "ETags or `*`: 304 where the task has it.")
+_TAGS = r'^\s*(\*|(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*)\s*$'
+IF_MATCH = header_parameter(
+    "If-Match", "ETags or `*`: change the task in no other version.", pattern=_TAGS
+)
+IF_NONE_MATCH = header_parameter(
+    "If-None-Match", "ETags or `*`: 304 where the task has it.", pattern=_TAGS
+)
 IDEMPOTENCY_KEY = header_parameter(
     "Idempotency-Key",
     "A repeat within 24 hours makes nothing and gives the task made the first time.",
