@@ -12,7 +12,7 @@ def create_app(config: Config) -> Flask:
     """Make the WSGI application for a configuration; it opens no connection yet."""
     app = Flask("taskflow", static_folder=None)
     app.url_map.merge_slashes = False  # another path is another path, never a redirect
-    app.config.update(MAX_CONTENT_LENGTH=api.MAX_BODY, **api.openapi_config(VERSION))
+    app.config.update(MAX_CONTENT_LENGTH=api.MAX_BODY + 1, **api.openapi_config(VERSION))
     app.extensions.update(config=config, database=Database(config))
     auth.tokens.init_app(app, config)
     smorest = api.Api(app)

@@ -38,16 +38,28 @@ def no_content() -> Response:
     return response
 
 
+def read_body(request: Request) -> bytes:
+    """Give the body; raises `ServiceError` `payload_too_large`.
+
+    Werkzeug refuses what a Content-Length announces, but cuts a chunked body off at its limit
+    without a word: so that limit is one byte beyond ours.
+    """
+    body: bytes = request.get_data(cache=True)
+    if len(body) > MAX_BODY:
+        raise ServiceError("payload_too_large")
+    return body
+
+
 def load_json_object(request: Request) -> dict[str, Any]:
     """Parse the body as one JSON object (RFC 8259), strictly.
 
-    Raises `ServiceError` `unsupported_media_type` or `invalid_json`, and Werkzeug's own error
-    for a body that is too large.
+    Raises `ServiceError` `payload_too_large`, `unsupported_media_type` or `invalid_json`.
     """
+    body = read_body(request)
     if request.mimetype not in _JSON_TYPES:
         raise ServiceError("unsupported_media_type")
     try:
-        text = request.get_data(cache=True).decode("utf-8")
+        text = body.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):  # also numbers of thousands of digits
         raise ServiceError("invalid_json") from None
@@ -86,18 +98,25 @@ def load_query(request: Request, lists: Iterable[str] = ()) -> dict[str, str | l
     return {name: found if name in lists else found[0] for name, found in values.items()}
 
 
-def refuse_undeclared_input(request: Request) -> None:
-    """Refuse query parameters and body fields on a route that has none.
+def refuse_query(request: Request) -> None:
+    """Refuse query parameters; raises `ServiceError` `validation_error`."""
+    if request.query_string:
+        _refuse_names(load_query(request))
 
-    An empty body and an empty object are fine: some clients always send one. Raises
-    `ServiceError`.
+
+def refuse_body(request: Request) -> None:
+    """Refuse a body with fields in it; raises `ServiceError`.
+
+    An empty body and an empty object are fine: some clients always send one.
     """
-    names = list(load_query(request)) if request.query_string else []
-    if request.content_length or request.headers.get("Transfer-Encoding"):
-        body = request.get_data(cache=True)
-        names += load_json_object(request) if body else []
-    if names:
-        raise ServiceError("validation_error", [(name, "Unknown field.") for name in names])
+    if (request.content_length or "Transfer-Encoding" in request.headers) and read_body(request):
+        _refuse_names(load_json_object(request))
+
+
+def _refuse_names(names: Iterable[str]) -> None:
+    details = [(name, "Unknown field.") for name in names]
+    if details:
+        raise ServiceError("validation_error", details)
 
 
 def _flatten(messages: Any, path: str) -> Iterator[tuple[str, str]]:

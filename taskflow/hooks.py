@@ -48,8 +48,10 @@ def before() -> None:
         return
     if endpoint not in PUBLIC:
         tokens.authenticate(request)
-    if endpoint not in TAKES_QUERY and endpoint not in TAKES_BODY:
-        api.refuse_undeclared_input(request)
+    if endpoint not in TAKES_QUERY:
+        api.refuse_query(request)
+    if endpoint not in TAKES_BODY:
+        api.refuse_body(request)
 
 
 def after(response: Response) -> Response:

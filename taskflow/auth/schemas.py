@@ -15,6 +15,12 @@ class Email(Text):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(3, 254, validate=validate.Email(), metadata={"format": "email"}, **kwargs)
 
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if not text.isprintable():  # two addresses that look the same would be two accounts
+            raise ValidationError(validate.Email.default_message)
+        return text
+
 
 def _new_password() -> Text:
     description = "Any characters; the common passwords are refused."

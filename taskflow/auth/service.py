@@ -133,5 +133,8 @@ def _email_key(email: str) -> str:
 
 
 def _client_of(request: Request) -> tuple[str | None, str | None]:
-    agent = request.headers.get("User-Agent")
-    return agent and agent[:USER_AGENT_LENGTH], request.remote_addr
+    agent, address = request.headers.get("User-Agent"), request.remote_addr
+    return (
+        agent and agent.replace("\0", "")[:USER_AGENT_LENGTH],
+        address and address.replace("\0", ""),
+    )

@@ -22,9 +22,8 @@ class Position(NamedTuple):
 
 def encode_cursor(position: Position, listing: str) -> str:
     """Give the cursor of a position; `listing` names the sort and the filters it belongs to."""
-    payload = json.dumps(position).encode()
-    signature = _sign(_keys()[0], payload, listing)
-    return base64.urlsafe_b64encode(signature + payload).rstrip(b"=").decode()
+    payload = json.dumps(position, ensure_ascii=False).encode()
+    return _to_text(_sign(_keys()[0], payload, listing) + payload)
 
 
 def decode_cursor(cursor: str, listing: str) -> Position:
@@ -34,10 +33,15 @@ def decode_cursor(cursor: str, listing: str) -> Position:
     except (binascii.Error, ValueError):
         raw = b""
     signature, payload = raw[:_SIGNATURE], raw[_SIGNATURE:]
-    if not any(hmac.compare_digest(signature, _sign(key, payload, listing)) for key in _keys()):
+    signed = any(hmac.compare_digest(signature, _sign(k, payload, listing)) for k in _keys())
+    if not signed or _to_text(raw) != cursor:  # base64 has several texts for the same bytes
         message = "Must be the nextCursor of a page with the same sort and filters."
         raise ServiceError("validation_error", [("cursor", message)])
     return Position(*json.loads(payload))
+
+
+def _to_text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _sign(key: str, payload: bytes, listing: str) -> bytes:

@@ -26,14 +26,12 @@ class Tags(fields.List[str]):
     """At most ten trimmed strings, no two of them equal."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            Text(1, 50, trim=True),
-            validate=validate.Length(max=10),
-            metadata={"uniqueItems": True},
-            **kwargs,
-        )
+        metadata = {"maxItems": 10, "uniqueItems": True}
+        super().__init__(Text(1, 50, trim=True), metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if isinstance(value, list) and len(value) > 10:  # before half a million are looked at
+            raise ValidationError("Must have 10 items at the most.")
         tags = super()._deserialize(value, attr, data, **kwargs)
         if len(set(tags)) < len(tags):
             raise ValidationError("No two may be equal.")
@@ -55,8 +53,8 @@ def _read_only() -> fields.Raw:
     )
 
 
-class TaskPatchSchema(Schema):
-    """The fields of a task to change; what is left out keeps its value (RFC 7396)."""
+class TaskFieldsSchema(Schema):
+    """The fields of a task that a body may hold."""
 
     class Meta:
         """Refuse other fields."""
@@ -75,6 +73,15 @@ class TaskPatchSchema(Schema):
     createdAt = _read_only()
     updatedAt = _read_only()
 
+    @post_load
+    def drop_read_only(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Drop what has no effect."""
+        return {name: value for name, value in data.items() if name not in READ_ONLY}
+
+
+class TaskPatchSchema(TaskFieldsSchema):
+    """The fields of a task to change; what is left out keeps its value (RFC 7396)."""
+
     @pre_load
     def refuse_nothing(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Refuse an empty object."""
@@ -82,13 +89,8 @@ class TaskPatchSchema(Schema):
             raise ValidationError("Must hold at least one field.", "body")
         return data
 
-    @post_load
-    def drop_read_only(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Drop what has no effect."""
-        return {name: value for name, value in data.items() if name not in READ_ONLY}
 
-
-class TaskCreationSchema(TaskPatchSchema):
+class TaskCreationSchema(TaskFieldsSchema):
     """A task to be made."""
 
     title = Text(1, 200, trim=True, required=True)
