@@ -3,8 +3,8 @@
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from taskflow import api, auth, errors, health, hooks, tasks
-from taskflow.config import VERSION, Config
+from taskflow import api, auth, errors, health, hooks, openapi, tasks
+from taskflow.config import Config
 from taskflow.db import Database
 
 
@@ -12,10 +12,10 @@ def create_app(config: Config) -> Flask:
     """Make the WSGI application for a configuration; it opens no connection yet."""
     app = Flask("taskflow", static_folder=None)
     app.url_map.merge_slashes = False  # another path is another path, never a redirect
-    app.config.update(MAX_CONTENT_LENGTH=api.MAX_BODY + 1, **api.openapi_config(VERSION))
+    app.config.update(MAX_CONTENT_LENGTH=api.MAX_BODY + 1, **openapi.openapi_config())
     app.extensions.update(config=config, database=Database(config))
     auth.tokens.init_app(app, config)
-    smorest = api.Api(app)
+    smorest = openapi.Api(app)
     for blueprint in (auth.blueprint, tasks.blueprint, health.blueprint):
         smorest.register_blueprint(blueprint)
     errors.init_app(app)

@@ -1,23 +1,19 @@
-"""flask-smorest, made strict: what a request may hold, and what OpenAPI says of every route.
+"""What a request may hold, and how an answer is made: JSON in, JSON out, nothing ignored.
 
-Nothing that a client sends is ignored: a body, a query parameter or a header is understood or
-refused. Nothing here knows a route.
+A body or a query parameter is understood or refused. Nothing here knows a route.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
-import flask_smorest
 import marshmallow
 from flask import Request, Response
 from marshmallow import fields
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import HTTPException
 
-from taskflow import errors
-from taskflow.errors import CATALOG, ServiceError
+from taskflow.errors import ServiceError
 
 MAX_BODY = 1024 * 1024  # bytes
 _JSON_TYPES = ("application/json", "application/merge-patch+json")
@@ -155,154 +151,3 @@ class StrictParser(FlaskParser):
             for path, message in _flatten(messages, name)
         ]
         raise ServiceError("validation_error", details) from error
-
-
-class ErrorBodySchema(marshmallow.Schema):
-    """What every error says."""
-
-    code = fields.String(required=True, metadata={"enum": list(CATALOG)})
-    message = fields.String(required=True)
-    correlationId = fields.String(required=True)
-    details = fields.List(
-        fields.Nested(
-            marshmallow.Schema.from_dict(
-                {
-                    "field": fields.String(required=True),
-                    "message": fields.String(required=True),
-                },
-                name="ErrorDetailSchema",
-            )
-        ),
-        metadata={"description": "Only where there is something to list."},
-    )
-
-
-class ErrorSchema(marshmallow.Schema):
-    """An error, in the one format of this service."""
-
-    error = fields.Nested(ErrorBodySchema, required=True)
-
-
-def header_parameter(name: str, description: str, **schema: str) -> dict[str, Any]:
-    """Give OpenAPI's object for a header that a request may have."""
-    return {
-        "in": "header",
-        "name": name,
-        "description": description,
-        "schema": {"type": "string", **schema},
-    }
-
-
-_CORRELATION_ID = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"}
-CORRELATION_HEADER = {
-    "X-Correlation-ID": {
-        "description": "The request's id in the logs: the one it came with, or a new one.",
-        "schema": _CORRELATION_ID,
-    }
-}
-CSRF_PARAMETER = header_parameter(
-    "X-CSRF-Token", "`csrfToken` of the session; needed where a cookie is what authenticates."
-)
-_STATUS_HEADERS = {
-    401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
-    429: {"Retry-After": {"schema": {"type": "integer"}}},
-    503: {"Retry-After": {"schema": {"type": "integer"}}},
-}
-_ANY_ROUTE = (
-    "validation_error",
-    "invalid_json",
-    "payload_too_large",
-    "unsupported_media_type",
-    "internal_error",
-)
-_DATABASE = ("database_unavailable", "pool_exhausted", "query_timeout")
-_PROTECTED = ("auth_missing", "auth_invalid", "auth_expired")
-
-
-class Blueprint(flask_smorest.Blueprint):
-    """flask-smorest's blueprint with the strict parser, and the errors of each route."""
-
-    ARGUMENTS_PARSER = StrictParser()
-
-    def __init__(self, *args: Any, database: bool = True, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._common_errors = (*_ANY_ROUTE, *(_DATABASE if database else ()))
-        self._prepare_doc_cbks.append(self._prepare_common_doc)
-
-    def errors(self, *codes: str) -> Callable[[Any], Any]:
-        """Document the codes that a route answers with, beside those that every route may."""
-
-        def decorator(view: Any) -> Any:
-            view._apidoc = {**getattr(view, "_apidoc", {}), "errors": codes}
-            return view
-
-        return decorator
-
-    def _prepare_common_doc(
-        self, doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **kwargs: Any
-    ) -> dict[str, Any]:
-        public = doc_info.get("manual_doc", {}).get("security") == []
-        unsafe = method not in ("get", "head")
-        codes = [*doc_info.get("errors", ()), *self._common_errors]
-        codes += () if public else _PROTECTED
-        if unsafe and not public:
-            codes.append("csrf_failed")
-            manual = doc_info.setdefault("manual_doc", {})  # whose list replaces the other
-            manual["parameters"] = [*manual.get("parameters", []), CSRF_PARAMETER]
-        # Names instead of responses are flask-smorest's own errors, with another format.
-        responses = doc["responses"] = {
-            str(int(status)): response
-            for status, response in doc.get("responses", {}).items()
-            if isinstance(response, dict)
-        }
-        for code in CATALOG:
-            if code in codes:
-                self._add_error(responses, code)
-        for response in responses.values():
-            response["headers"] = {**response.get("headers", {}), **CORRELATION_HEADER}
-        return doc
-
-    @staticmethod
-    def _add_error(responses: dict[str, Any], code: str) -> None:
-        status, message = CATALOG[code]
-        response = responses.setdefault(
-            str(status.value),
-            {
-                "description": status.phrase,
-                "headers": _STATUS_HEADERS.get(status.value, {}),
-                "content": {"application/json": {"schema": ErrorSchema, "examples": {}}},
-            },
-        )
-        body = {"code": code, "message": message, "correlationId": "4b1f9a0e"}
-        response["content"]["application/json"]["examples"][code] = {"value": {"error": body}}
-
-
-class Api(flask_smorest.Api):
-    """flask-smorest's API with the error format of `errors.py`."""
-
-    ERROR_SCHEMA = ErrorSchema
-
-    def handle_http_exception(self, error: HTTPException) -> Response:
-        """Answer an error that Flask or Werkzeug raised."""
-        return errors.http_error_response(error)
-
-
-def openapi_config(version: str) -> dict[str, Any]:
-    """Give flask-smorest's settings: OpenAPI 3.1 on /openapi.json, and how to authenticate."""
-    return {
-        "API_TITLE": "TaskFlow",
-        "API_VERSION": version,
-        "OPENAPI_VERSION": "3.1.0",
-        "OPENAPI_URL_PREFIX": "/",
-        "API_SPEC_OPTIONS": {
-            "info": {"description": "Accounts, sessions and tasks of a task manager."},
-            "security": [{"bearerAuth": []}, {"cookieAuth": []}],
-            "components": {
-                "securitySchemes": {
-                    "bearerAuth": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-                    "cookieAuth": {"type": "apiKey", "in": "cookie", "name": "access_token"},
-                    "refreshAuth": {"type": "apiKey", "in": "cookie", "name": "refresh_token"},
-                }
-            },
-        },
-    }

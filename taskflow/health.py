@@ -6,17 +6,18 @@ from typing import Any
 from flask import Response
 from marshmallow import Schema, fields
 
-from taskflow.api import Blueprint, json_response
+from taskflow.api import json_response
 from taskflow.config import VERSION
 from taskflow.db import database
 from taskflow.errors import compact_json
+from taskflow.openapi import Blueprint
 
 blueprint = Blueprint(
     "health", __name__, database=False, description="For load balancers and operators."
 )
 
 DEGRADED_MS = 100
-POOL_TIMEOUT = 0.5  # seconds to wait for a connection: the answer is due within 3
+CHECK_SECONDS = 2  # the answer is due within 3
 
 # Fails unless every table is there.
 CHECK = """
@@ -62,7 +63,7 @@ def get_health() -> Response:
     """
     started = time.perf_counter()
     try:
-        database().query(CHECK, {}, timeout=POOL_TIMEOUT)
+        database().query(CHECK, {}, within=CHECK_SECONDS)
         reached = True
     except Exception:  # whatever keeps the database from answering is what is asked for here
         reached = False

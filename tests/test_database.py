@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -14,8 +15,9 @@ import pytest
 from flask import Flask
 
 from taskflow.config import Config
-from taskflow.db import Database, _Pool
+from taskflow.db import Database
 from taskflow.errors import ServiceError
+from taskflow.pool import Pool
 from tests.conftest import User, assert_error, run_sql
 from tests.service import free_port
 
@@ -122,6 +124,23 @@ def test_a_slow_statement_and_a_held_lock_are_cut_off(
     assert small.query("SELECT 1", {}) == [(1,)]
 
 
+def test_a_server_that_goes_silent_is_left(small: Database) -> None:
+    [(pid,)] = small.query("SELECT pg_backend_pid()", {})
+    try:
+        os.kill(pid, signal.SIGSTOP)
+    except OSError:
+        pytest.skip("the server's processes are not ours to stop")
+    try:
+        started = time.monotonic()
+        assert code_of(lambda: small.execute("SELECT 1", {})) == "database_unavailable"
+        assert 0.7 < time.monotonic() - started < 1.5
+        assert small.query("SELECT 1", {}) == [(1,)]  # on a new connection
+        for call in (small.execute, small.query):
+            assert call("SELECT 1", {}) == [(1,)]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_a_transaction_that_fails_leaves_nothing(small: Database, sql: Callable[..., Any]) -> None:
     insert = "INSERT INTO users (email, email_key, password_hash) VALUES ('x', 'x', 'x')"
 
@@ -174,7 +193,7 @@ def test_idle_connections_are_kept_for_a_burst_and_let_go_afterwards(
     for _ in range(3):
         database.query("SELECT 1", {})
     assert sql(COUNT) == [(before + 3,)]
-    monkeypatch.setattr("taskflow.db._IDLE_SECONDS", 0)
+    monkeypatch.setattr("taskflow.pool.IDLE_SECONDS", 0)
     for _ in range(5):
         database.query("SELECT 1", {})
     time.sleep(0.1)
@@ -220,7 +239,7 @@ def test_nothing_is_opened_before_it_is_needed_and_each_process_has_its_own(
     database = Database(config)
     assert database._pool is None
     database.query("SELECT 1", {})
-    assert isinstance(database._pool, _Pool)
+    assert isinstance(database._pool, Pool)
     [(parent,)] = database.query("SELECT pg_backend_pid()", {})
     reader, writer = os.pipe()
     if not os.fork():

@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from taskflow.config import VERSION, Config, ConfigError, load_config
-from taskflow.db import connection_parameters
+from taskflow.pool import connection_parameters
 from tests.conftest import SECRET, run_sql
 from tests.service import ROOT, Service, free_port, procfile, production_env, run, serving
 

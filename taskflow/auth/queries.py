@@ -6,7 +6,8 @@ What has no row any more was used long ago.
 """
 
 from taskflow.auth.tokens import REFRESH_SECONDS
-from taskflow.db import Row, Statement, database
+from taskflow.db import Statement, database
+from taskflow.pool import Row
 
 # How long a refresh token that was used stays good: tabs that refresh at once, lost answers.
 GRACE_SECONDS = 30

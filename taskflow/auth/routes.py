@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response, g, request
 
-from taskflow.api import Blueprint, json_response, no_content
+from taskflow.api import json_response, no_content
 from taskflow.auth import queries, service, tokens
 from taskflow.auth.schemas import (
     AccountDeletionSchema,
@@ -18,6 +18,7 @@ from taskflow.auth.schemas import (
 from taskflow.auth.service import Session
 from taskflow.errors import ServiceError, compact_json
 from taskflow.fields import is_uuid
+from taskflow.openapi import Blueprint
 
 blueprint = Blueprint(
     "auth", __name__, url_prefix="/api/v1/auth", description="Accounts and sessions."

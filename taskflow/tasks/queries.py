@@ -5,7 +5,8 @@ PostgreSQL makes the JSON of a task, in the one shape below, and it is passed th
 
 from typing import Any, NamedTuple
 
-from taskflow.db import Row, database
+from taskflow.db import database
+from taskflow.pool import Row
 from taskflow.tasks.cursors import Position
 from taskflow.tasks.headers import IdempotencyKey
 
@@ -49,11 +50,7 @@ FILTERS = {
     "tag": "tags @> %(tag)s",
     "dueBefore": "due_at < %(dueBefore)s",
     "dueAfter": "due_at >= %(dueAfter)s",
-    # Its words are cut by the function that cut the task's; each may be a beginning.
-    "q": """words @@ (
-            SELECT string_agg(quote_literal(word) || ':*', ' & ')::tsquery
-            FROM unnest(tsvector_to_array(taskflow_words(%(q)s))) AS word
-          )""",
+    "q": "words @@ taskflow_query(%(q)s)",
 }
 
 ASSIGNMENTS = {
@@ -183,7 +180,10 @@ def find_task(user_id: str, task_id: str) -> Row | None:
 def list_tasks(
     user_id: str, sort: str, filters: dict[str, Any], after: Position | None, limit: int
 ) -> list[Row]:
-    """Give the JSON, the sort key's text and the id of the tasks after a position, in order."""
+    """Give the JSON, the sort key's text and the id of the tasks after a position, in order.
+
+    The texts have names of their own: ORDER BY would take them for the columns.
+    """
     key, key_type = SORT_KEYS[sort]
     direction, beyond = ("DESC", "<") if sort.startswith("-") else ("ASC", ">")
     conditions = [FILTERS[name] for name in filters]
@@ -192,7 +192,7 @@ def list_tasks(
     return database().query(
         f"""
         /* list_tasks */
-        SELECT {TASK_JSON}, ({key})::text, id::text
+        SELECT {TASK_JSON}, ({key})::text AS key, id::text AS task_id
         FROM tasks
         WHERE user_id = %(user_id)s::uuid
           {"".join(f"AND {condition} " for condition in conditions)}

@@ -5,8 +5,9 @@ from urllib.parse import urlencode
 
 from flask import Response, g, request
 
-from taskflow.api import Blueprint, header_parameter, json_response, no_content
+from taskflow.api import json_response, no_content
 from taskflow.errors import compact_json
+from taskflow.openapi import Blueprint, header_parameter
 from taskflow.tasks import service
 from taskflow.tasks.headers import etag, idempotency_key, if_match, if_none_match
 from taskflow.tasks.schemas import (

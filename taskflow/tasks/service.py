@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from flask import current_app
 
-from taskflow.db import Row
 from taskflow.errors import ServiceError
 from taskflow.fields import end_of_day, is_uuid, start_of_day
+from taskflow.pool import Row
 from taskflow.tasks import queries
 from taskflow.tasks.cursors import Position, decode_cursor, encode_cursor
 from taskflow.tasks.headers import IdempotencyKey
