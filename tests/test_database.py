@@ -21,12 +21,13 @@ from taskflow.pool import Pool
 from tests.conftest import User, assert_error, run_sql
 from tests.service import free_port
 
+# With a time to wait: a backend that is still dying takes a statement and never answers.
 KILL = """
-SELECT pg_terminate_backend(pid)
+SELECT pg_terminate_backend(pid, 5000)
 FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'taskflow'
 """
-COUNT = KILL.replace("pg_terminate_backend(pid)", "count(*)")
+COUNT = KILL.replace("pg_terminate_backend(pid, 5000)", "count(*)")
 
 
 @pytest.fixture
