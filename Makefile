@@ -7,6 +7,9 @@ run: .venv/installed
 test: .venv/installed
 	@$(BIN)/pytest
 
+drills: .venv/installed
+	@$(BIN)/pytest tests/drills -n 0 -v
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -17,4 +20,4 @@ lint: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-.PHONY: run test lint
+.PHONY: run test drills lint

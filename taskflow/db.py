@@ -59,7 +59,7 @@ class Database:
         """Run a statement that only reads, and give its rows.
 
         `within` is how many seconds all of it may take, but for a connect, where that is less
-        than usual. Where the connection breaks, it is run once more on another one. Raises
+        than usual. Where the connection breaks, it is run once more on a fresh one. Raises
         `ServiceError` `database_unavailable`, `pool_exhausted` or `query_timeout`.
         """
         started = time.monotonic()
@@ -69,6 +69,7 @@ class Database:
             slow = time.monotonic() - started > _READ_RETRY_SECONDS
             if error.code != "database_unavailable" or slow:
                 raise
+        self._open_pool().close_idle()
         return self._run(sql, params, within)
 
     def execute(self, sql: str, params: Params) -> list[Row]:

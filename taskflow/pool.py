@@ -143,18 +143,20 @@ class Pool(ThreadedConnectionPool):
             if len(idle) > self._keep and conn.used_at - idle[0].used_at > IDLE_SECONDS:
                 idle.pop(0).close()
 
-    def cut_off_overdue(self) -> None:
-        """End the waits that took too long, and close the idle connections beside them.
+    def close_idle(self) -> None:
+        """Close what is idle: one connection broke, and the others lead to the same server."""
+        with self._lock:
+            idle, self._pool = self._pool, []
+        for conn in idle:
+            conn.close()
 
-        Those most likely lead to the same silence; a new one finds out what became of it.
-        """
+    def cut_off_overdue(self) -> None:
+        """End the waits for an answer that took too long."""
         now = time.monotonic()
         with self._lock:
             overdue = [conn for conn in self._used.values() if conn.deadline < now]
-            idle = self._pool[:] if overdue else []
-            self._pool[: len(idle)] = []
-        for conn in idle:
-            conn.close()
+        if overdue:
+            self.close_idle()
         for conn in overdue:
             conn.cut_off()
 

@@ -1,0 +1,126 @@
+"""The database goes away, crashes, or loses its sessions, under load."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.conftest import run_sql
+from tests.drills.load import CATALOG_503, Load, Record, look_for, wait_for
+from tests.drills.postgres import Postgres
+from tests.service import Service
+
+RECOVERY = 5  # seconds, from the database's return until everybody is served again
+LONGEST = 6  # seconds, for any answer
+KILL_SESSIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'taskflow'
+"""
+
+
+def assert_kept(record: Record, postgres: Postgres, figures: Any, **more: Any) -> None:
+    """Assert what holds in every such drill, and print its figures."""
+    findings = look_for(record, postgres.url())
+    figures(record, findings, **more)
+    assert (findings.lost, findings.doubled) == (0, 0)
+    assert findings.acknowledged > 100
+    assert record.longest() < LONGEST
+    assert set(record.statuses()) <= {200, 201, 503}
+    assert set(record.codes()) <= CATALOG_503
+    assert all(answer.retry_after for answer in record.answers if answer.status == 503)
+
+
+def recovered(record: Record, since: float) -> Callable[[], bool]:
+    """Whether the last 32 answers were all fine, and so every connection's."""
+
+    def check() -> bool:
+        latest = record.answers[-32:]
+        return latest[0].at > since and all(answer.status < 300 for answer in latest)
+
+    return check
+
+
+def test_the_database_is_stopped_for_ten_seconds(
+    postgres: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    service = serve(postgres.url())
+    with Load(service.port) as load:
+        time.sleep(2)
+        postgres.stop()
+        stopped = time.monotonic()
+        slowest_health = 0.0
+        while time.monotonic() < stopped + 10:
+            started = time.monotonic()
+            status, body, _ = service.get("/health")
+            slowest_health = max(slowest_health, time.monotonic() - started)
+            assert (status, body["status"]) == (503, "unhealthy")
+            assert service.get("/health/live")[0] == 200
+            time.sleep(0.25)
+        assert slowest_health < 3
+        while_away = load.record.statuses(since=stopped + 0.5)
+        assert set(while_away) == {503}
+        postgres.start()
+        back = time.monotonic()
+        took = wait_for(recovered(load.record, back), RECOVERY)
+        assert service.get("/health")[0] == 200
+        time.sleep(1)
+    assert_kept(load.record, postgres, figures, slowest_health=slowest_health, recovery=took)
+
+
+def test_the_database_crashes(
+    postgres: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    service = serve(postgres.url())
+    with Load(service.port) as load:
+        time.sleep(2)
+        postgres.stop("immediate")
+        postgres.start()
+        back = time.monotonic()
+        took = wait_for(recovered(load.record, back), RECOVERY)
+        time.sleep(1)
+    assert_kept(load.record, postgres, figures, recovery=took)
+
+
+def test_every_session_is_killed_again_and_again(
+    postgres: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    service = serve(postgres.url())
+    with Load(service.port) as load:
+        for _ in range(10):
+            time.sleep(0.5)
+            run_sql(postgres.url(), KILL_SESSIONS)
+        took = wait_for(recovered(load.record, time.monotonic()), RECOVERY)
+    assert_kept(load.record, postgres, figures, recovery=took)
+    reads = [answer.status for answer in load.record.answers if answer.method == "GET"]
+    assert set(reads) == {200}  # a read is run again
+
+
+def test_sessions_killed_between_requests_cost_nobody_anything(
+    postgres: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    service = serve(postgres.url())
+    load = Load(service.port, clients=1)
+    client, record = load.clients[0], load.record
+    for number in range(20):
+        run_sql(postgres.url(), KILL_SESSIONS.replace("(pid)", "(pid, 5000)"))
+        method, path = ("GET", "/api/v1/tasks") if number % 2 else ("POST", "/api/v1/tasks")
+        load.send(client, method, path, None if method == "GET" else {"title": str(number)})
+    load.close()
+    figures(record)
+    assert record.statuses() == {200: 10, 201: 10}
+
+
+def test_with_idempotency_keys_no_write_is_unsure(
+    postgres: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    service = serve(postgres.url())
+    with Load(service.port, idempotent=True) as load:
+        for _ in range(3):
+            time.sleep(1)
+            postgres.stop("immediate")
+            postgres.start()
+        took = wait_for(recovered(load.record, time.monotonic()), RECOVERY)
+    findings = look_for(load.record, postgres.url())
+    figures(load.record, findings, recovery=took)
+    assert (findings.lost, findings.doubled) == (0, 0)
+    # Everything that was sent was acknowledged in the end, and stands there once.
+    [(held,)] = run_sql(postgres.url(), "SELECT count(*) FROM tasks")
+    assert held - len(load.record.created) <= len(load.clients)  # cut short by the end
