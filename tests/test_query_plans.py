@@ -16,7 +16,7 @@ from taskflow import create_app
 from taskflow.auth import queries as accounts
 from taskflow.config import Config, load_config
 from taskflow.db import Database, Params, Row, Statement, database
-from taskflow.release import apply_schema
+from taskflow.maintenance import apply_schema
 from taskflow.tasks import queries, service
 from taskflow.tasks.headers import IdempotencyKey
 from taskflow.tasks.schemas import SORTS, TaskCreationSchema

@@ -120,7 +120,7 @@ def test_a_release_that_fails_says_why_and_changes_nothing(
     run_sql(url, "CREATE TABLE tasks (id text)")
     done = run(procfile("release"), production_env(url))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("taskflow: the schema was not applied: ")
+    assert done.stderr.startswith("taskflow: release failed: ")
     assert done.stderr.count("\n") == 1
     assert run_sql(url, "SELECT to_regclass('users')") == [(None,)]
     nowhere = f"postgresql://user:hunter2@127.0.0.1:{free_port()}/taskflow"

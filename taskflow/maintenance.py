@@ -1,0 +1,60 @@
+"""What a release and a scheduler do: apply the schema, delete what has ended."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from taskflow.config import Config
+from taskflow.db import Database
+
+SCHEMA = Path(__file__).parent.parent / "schema.sql"
+TIMEOUT = 300  # seconds: an index over millions of rows, or another release that goes first
+BATCH = 5000  # rows a statement, so that none holds locks for long
+
+DELETE_ENDED_SESSIONS = """
+/* purge */
+DELETE FROM sessions
+WHERE id IN (
+  SELECT id
+  FROM sessions
+  WHERE expires_at < now()
+  LIMIT %(batch)s
+)
+RETURNING 1
+"""
+DELETE_OLD_KEYS = """
+/* purge */
+DELETE FROM idempotency_keys
+WHERE (user_id, key) IN (
+  SELECT user_id, key
+  FROM idempotency_keys
+  WHERE created_at < now() - interval '24 hours'
+  LIMIT %(batch)s
+)
+RETURNING 1
+"""
+
+
+def apply_schema(config: Config) -> None:
+    """Bring the database up to schema.sql; raises what PostgreSQL or the connection raises.
+
+    Safe at any time and twice at once: the file is one transaction under one lock, which makes
+    what is missing. What can't be applied is left as it was.
+    """
+    Database(replace(config, db_statement_timeout=TIMEOUT)).execute(SCHEMA.read_text(), {})
+
+
+def purge(config: Config) -> tuple[int, int]:
+    """Delete expired sessions and Idempotency-Keys over a day old; give how many of each.
+
+    Nothing depends on it but the size of the tables. Raises what the connection raises.
+    """
+    database = Database(config)
+
+    def repeat(statement: str) -> int:
+        total = deleted = len(database.execute(statement, {"batch": BATCH}))
+        while deleted == BATCH:
+            deleted = len(database.execute(statement, {"batch": BATCH}))
+            total += deleted
+        return total
+
+    return repeat(DELETE_ENDED_SESSIONS), repeat(DELETE_OLD_KEYS)
