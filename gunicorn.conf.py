@@ -1,7 +1,20 @@
 """gunicorn's settings; it reads this file by itself, before it forks."""
 
-from taskflow.config import load_config_or_exit
-from taskflow.logs import log_config
+import atexit
+import os
+import shutil
+import tempfile
+from typing import Any
+
+# prometheus_client looks for it when it is imported, which the lines below do.
+_metrics = os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="taskflow-"))
+_master = os.getpid()
+atexit.register(lambda: os.getpid() == _master and shutil.rmtree(_metrics, ignore_errors=True))
+
+from prometheus_client import multiprocess  # noqa: E402
+
+from taskflow.config import load_config_or_exit  # noqa: E402
+from taskflow.logs import log_config  # noqa: E402
 
 _config = load_config_or_exit(production=True)
 
@@ -16,3 +29,14 @@ keepalive = 95
 graceful_timeout = 28
 control_socket_disable = True
 logconfig_dict = log_config(_config.log_level)
+
+
+def on_starting(server: Any) -> None:
+    """Warn of limits that several processes would each count for themselves."""
+    if server.cfg.workers > 1 and _config.rate_limit_storage == "memory://":
+        server.log.warning("RATE_LIMIT_STORAGE is memory://: each worker counts for itself")
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Forget the gauges of a worker that is gone; its counters go on counting."""
+    multiprocess.mark_process_dead(worker.pid)

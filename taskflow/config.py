@@ -15,6 +15,7 @@ from psycopg2.extensions import parse_dsn
 
 VERSION = "1.0.0"
 DEVELOPMENT_SECRET = "dev-secret"  # noqa: S105 (published on purpose, refused in production)
+RATE = (r"[1-9][0-9]{0,11}/(second|minute|hour|day)", "a rate such as 100/minute")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -40,6 +41,11 @@ class Config:
     db_pool_timeout: float
     db_statement_timeout: float
     max_tasks_per_user: int
+    rate_limit: str
+    auth_rate_limit: str
+    rate_limit_storage: str
+    cors_origins: tuple[str, ...]
+    metrics_token: str | None
     cookie_samesite: str
     trusted_proxies: int
     web_threads: int
@@ -76,6 +82,20 @@ class _Environment:
             if choice.lower() == value.lower():
                 return choice
         raise ConfigError(f"{name} must be one of {', '.join(choices)}")
+
+    def matching(self, name: str, default: str, pattern: str, rule: str) -> str:
+        value = self.text(name) or default
+        if not re.fullmatch(pattern, value):
+            raise ConfigError(f"{name} must be {rule}")
+        return value
+
+    def origins(self, name: str) -> tuple[str, ...]:
+        found = tuple(o.strip() for o in (self.text(name) or "").split(",") if o.strip())
+        for origin in found:
+            # A browser lets credentials through to named origins only, and "null" is anybody.
+            if not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", origin):
+                raise ConfigError(f"{name} must list origins such as https://app.example.com")
+        return found
 
     def database_url(self, production: bool) -> str | None:
         url = self.text("DATABASE_URL")
@@ -125,6 +145,16 @@ def load_config(production: bool, environ: Mapping[str, str] = os.environ) -> Co
         db_pool_timeout=env.seconds("DB_POOL_TIMEOUT", 5),
         db_statement_timeout=env.seconds("DB_STATEMENT_TIMEOUT", 5),
         max_tasks_per_user=env.integer("MAX_TASKS_PER_USER", 1000, 0, 10**9 - 1),
+        rate_limit=env.matching("RATE_LIMIT", "100/minute", *RATE),
+        auth_rate_limit=env.matching("AUTH_RATE_LIMIT", "10/minute", *RATE),
+        rate_limit_storage=env.matching(
+            "RATE_LIMIT_STORAGE",
+            "memory://",
+            r"memory://|rediss?://[^/\s]+(/\S*)?",
+            "memory:// or a redis:// URL",
+        ),
+        cors_origins=env.origins("CORS_ORIGINS"),
+        metrics_token=env.text("METRICS_TOKEN"),
         cookie_samesite=env.choice("COOKIE_SAMESITE", "Strict", ("Strict", "Lax", "None")),
         trusted_proxies=env.integer("TRUSTED_PROXIES", 1 if production else 0, 0, 100),
         web_threads=env.integer("WEB_THREADS", 8, 1, 1000),

@@ -54,6 +54,8 @@ class Database:
         self._slots = threading.BoundedSemaphore(config.db_pool_max)
         self._opening = threading.Lock()
         self._pool: Pool | None = None
+        self._waiting = 0
+        self.on_acquire: Callable[[float], None] | None = None
 
     def query(self, sql: str, params: Params, within: float | None = None) -> list[Row]:
         """Run a statement that only reads, and give its rows.
@@ -92,6 +94,11 @@ class Database:
                 if not conn.closed:
                     conn.autocommit = True
 
+    def usage(self) -> tuple[int, int, int]:
+        """Give how many connections are open and idle, and how many requests wait for one."""
+        size, idle = self._pool.usage() if self._pool else (0, 0)
+        return size, idle, self._waiting
+
     def _run(self, sql: str, params: Params, within: float | None = None) -> list[Row]:
         started = time.monotonic()
         with self._connection(within or self._config.db_pool_timeout) as conn:
@@ -106,11 +113,14 @@ class Database:
 
     @contextmanager
     def _connection(self, timeout: float) -> Iterator[Connection]:
-        if not self._slots.acquire(timeout=timeout):
-            raise ServiceError("pool_exhausted")
+        started = time.monotonic()
+        if not self._slots.acquire(blocking=False):
+            self._wait(timeout)
         try:
             pool = self._open_pool()
             conn = pool.checkout()
+            if self.on_acquire:
+                self.on_acquire(time.monotonic() - started)
             try:
                 yield conn
             except psycopg2.Error as error:
@@ -128,6 +138,14 @@ class Database:
             raise ServiceError(code) from error
         finally:
             self._slots.release()
+
+    def _wait(self, timeout: float) -> None:
+        self._waiting += 1
+        try:
+            if not self._slots.acquire(timeout=timeout):
+                raise ServiceError("pool_exhausted")
+        finally:
+            self._waiting -= 1
 
     def _open_pool(self) -> Pool:
         pool = self._pool

@@ -13,7 +13,11 @@ from taskflow.errors import compact_json
 from taskflow.openapi import Blueprint
 
 blueprint = Blueprint(
-    "health", __name__, database=False, description="For load balancers and operators."
+    "health",
+    __name__,
+    database=False,
+    limited=False,
+    description="For load balancers and operators.",
 )
 
 DEGRADED_MS = 100

@@ -11,6 +11,8 @@ from flask import Flask, Response, g, request
 from taskflow import api, logs
 from taskflow.auth import tokens
 from taskflow.config import Config
+from taskflow.errors import ServiceError
+from taskflow.limits import add_headers, rate_limits
 
 logger = logging.getLogger("taskflow.request")
 
@@ -21,10 +23,15 @@ PUBLIC = frozenset(
         "auth.logout",  # looks for its token itself
         "auth.refresh",  # looks for its token itself
         "auth.register",
+        "docs.get_asset",
+        "docs.get_page",
+        "docs.get_script",
         "health.get_health",
         "health.get_liveness",
+        "metrics.get_metrics",  # has a bearer of its own
     }
 )
+UNLIMITED = frozenset({"health.get_health", "health.get_liveness"})
 TAKES_QUERY = frozenset({"tasks.list_tasks"})
 TAKES_BODY = frozenset(
     {
@@ -46,8 +53,15 @@ def before() -> None:
     # No endpoint: 404 or 405, for strangers too. OPTIONS carries no credentials (CORS).
     if endpoint is None or request.method == "OPTIONS":
         return
+    limits = rate_limits()
     if endpoint not in PUBLIC:
-        tokens.authenticate(request)
+        try:
+            tokens.authenticate(request)
+        except ServiceError:
+            limits.spend(request, None)  # a stranger, who guesses tokens perhaps
+            raise
+    if endpoint not in UNLIMITED:
+        limits.spend(request, g.get("user_id"))
     if endpoint not in TAKES_QUERY:
         api.refuse_query(request)
     if endpoint not in TAKES_BODY:
@@ -60,7 +74,8 @@ def after(response: Response) -> Response:
     headers["X-Correlation-ID"] = g.correlation_id
     headers["X-Content-Type-Options"] = "nosniff"
     tasks = request.path.startswith("/api/v1/tasks")
-    headers["Cache-Control"] = "private, no-cache" if tasks else "no-store"
+    headers.setdefault("Cache-Control", "private, no-cache" if tasks else "no-store")
+    add_headers(response)
     _log_request(response)
     return response
 

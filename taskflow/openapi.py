@@ -77,6 +77,12 @@ _ANY_ROUTE = (
     "internal_error",
 )
 _DATABASE = ("database_unavailable", "pool_exhausted", "query_timeout")
+_LIMITED = ("rate_limited",)
+_RATE_HEADERS = {
+    "X-RateLimit-Limit": {"schema": {"type": "integer"}},
+    "X-RateLimit-Remaining": {"schema": {"type": "integer"}},
+    "X-RateLimit-Reset": {"description": "Epoch seconds.", "schema": {"type": "integer"}},
+}
 _PROTECTED = ("auth_missing", "auth_invalid", "auth_expired")
 
 
@@ -85,9 +91,16 @@ class Blueprint(flask_smorest.Blueprint):
 
     ARGUMENTS_PARSER = StrictParser()
 
-    def __init__(self, *args: Any, database: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, database: bool = True, limited: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._common_errors = (*_ANY_ROUTE, *(_DATABASE if database else ()))
+        self._common_errors = (
+            *_ANY_ROUTE,
+            *(_DATABASE if database else ()),
+            *(_LIMITED if limited else ()),
+        )
+        self._headers = {**CORRELATION_HEADER, **(_RATE_HEADERS if limited else {})}
         self._prepare_doc_cbks.append(self._prepare_common_doc)
 
     def errors(self, *codes: str) -> Callable[[Any], Any]:
@@ -120,7 +133,7 @@ class Blueprint(flask_smorest.Blueprint):
             if code in codes:
                 self._add_error(responses, code)
         for response in responses.values():
-            response["headers"] = {**response.get("headers", {}), **CORRELATION_HEADER}
+            response["headers"] = {**response.get("headers", {}), **self._headers}
         return doc
 
     @staticmethod
@@ -162,6 +175,7 @@ def openapi_config() -> dict[str, Any]:
                 "securitySchemes": {
                     "bearerAuth": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
                     "cookieAuth": {"type": "apiKey", "in": "cookie", "name": "access_token"},
+                    "metricsAuth": {"type": "http", "scheme": "bearer"},
                     "refreshAuth": {"type": "apiKey", "in": "cookie", "name": "refresh_token"},
                 }
             },

@@ -143,6 +143,11 @@ class Pool(ThreadedConnectionPool):
             if len(idle) > self._keep and conn.used_at - idle[0].used_at > IDLE_SECONDS:
                 idle.pop(0).close()
 
+    def usage(self) -> tuple[int, int]:
+        """Give how many connections are open, and how many of those are idle."""
+        idle = len(self._pool)
+        return len(self._used) + idle, idle
+
     def close_idle(self) -> None:
         """Close what is idle: one connection broke, and the others lead to the same server."""
         with self._lock:

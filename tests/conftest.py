@@ -79,6 +79,8 @@ def config(empty_database: Callable[[], str]) -> Config:
             "JWT_SECRET": SECRET,
             "MAX_TASKS_PER_USER": "200",
             "LOG_LEVEL": "info",
+            "RATE_LIMIT": "1000000/second",
+            "AUTH_RATE_LIMIT": "1000000/second",
         },
     )
     apply_schema(config)

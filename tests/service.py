@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
+
+import psutil
 
 from tests.conftest import SECRET
 
@@ -29,7 +32,9 @@ def production_env(database_url: str, **changes: str) -> dict[str, str]:
     """Give the environment of a platform, with the virtual environment on its path."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     settings = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET, "PGSSLMODE": "disable"}
-    return {"PATH": path, "HOME": os.environ.get("HOME", "/"), **settings, **changes}
+    unlimited = {"RATE_LIMIT": "1000000/second", "AUTH_RATE_LIMIT": "1000000/second"}
+    home = os.environ.get("HOME", "/")
+    return {"PATH": path, "HOME": home, **settings, **unlimited, **changes}
 
 
 def procfile(process: str) -> str:
@@ -91,6 +96,26 @@ class Service:
             return response.status, json.loads(text or b"null"), dict(response.getheaders())
         finally:
             conn.close()
+
+    def text(self, path: str, headers: dict[str, str]) -> str:
+        """Give the text of a GET that is not JSON."""
+        request = Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+        with urlopen(request) as response:
+            return response.read().decode()
+
+    def workers(self) -> list[int]:
+        """Give the process ids of the workers."""
+        return [child.pid for child in psutil.Process(self.process.pid).children()]
+
+    def kill_a_worker(self) -> None:
+        """Kill a worker, and wait until another one has taken its place."""
+        before = self.workers()
+        os.kill(before[0], signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while len(set(self.workers()) - {before[0]}) < len(before):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.5)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> list[str]:
         """End the process and give the lines that it wrote."""

@@ -15,6 +15,7 @@ from tests.conftest import User, assert_error
 
 PATHS = {"task_id": "01890000-0000-7000-8000-000000000000"}
 PATHS["session_id"] = PATHS["task_id"]
+PATHS["name"] = "swagger-ui.css"
 
 
 def routes(app: Flask) -> Iterator[tuple[str, str, str]]:
@@ -37,14 +38,19 @@ def test_every_route_but_the_public_ones_refuses_a_stranger(
             assert response.status_code == 401, (method, path)
             if method != "HEAD":
                 assert_error(response, 401, "auth_missing")
+        response.close()
     assert met >= hooks.PUBLIC | hooks.TAKES_BODY | hooks.TAKES_QUERY
 
 
 def test_the_public_list_is_this(app: Flask) -> None:
     paths = {path for endpoint, _, path in routes(app) if endpoint in hooks.PUBLIC}
     assert paths == {
+        "/docs",
+        "/docs/page.js",
+        "/docs/swagger-ui.css",
         "/health",
         "/health/live",
+        "/metrics",
         "/openapi.json",
         "/api/v1/auth/register",
         "/api/v1/auth/login",

@@ -1,0 +1,68 @@
+"""The interactive page on /docs: Swagger UI from the files that flask-swagger-ui carries.
+
+It asks no other host for anything; its script is a file of its own, so that the page's policy can
+forbid all others.
+"""
+
+from pathlib import Path
+
+import flask_swagger_ui
+from flask import Blueprint, Response, send_from_directory
+
+from taskflow.errors import ServiceError
+
+blueprint = Blueprint("docs", __name__)
+
+FILES = Path(flask_swagger_ui.__file__).parent / "dist"
+ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+POLICY = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline';"
+    " frame-ancestors 'none'"
+)
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>TaskFlow API</title>
+  <link rel="icon" href="/docs/favicon-32x32.png">
+  <link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+  <div id="api"></div>
+  <script src="/docs/swagger-ui-bundle.js"></script>
+  <script src="/docs/page.js"></script>
+</body>
+</html>
+"""
+SCRIPT = """SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#api",
+  deepLinking: true,
+  displayRequestDuration: true,
+  validatorUrl: null,
+});
+"""
+
+
+@blueprint.get("/docs")
+def get_page() -> Response:
+    """Give the page."""
+    response = Response(PAGE, mimetype="text/html")
+    response.headers["Content-Security-Policy"] = POLICY
+    return response
+
+
+@blueprint.get("/docs/page.js")
+def get_script() -> Response:
+    """Give the page's own script."""
+    return Response(SCRIPT, mimetype="text/javascript")
+
+
+@blueprint.get("/docs/<name>")
+def get_asset(name: str) -> Response:
+    """Give a file of Swagger UI; raises `ServiceError` `not_found`."""
+    if name not in ASSETS:
+        raise ServiceError("not_found")
+    return send_from_directory(FILES, name)
