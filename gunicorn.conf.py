@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import random
 import shutil
 import tempfile
 from typing import Any
@@ -28,6 +29,7 @@ keepalive = 95
 # Heroku and Render kill 30 s after SIGTERM: be gone before.
 graceful_timeout = 28
 control_socket_disable = True
+_first_core = random.randrange(1024)  # noqa: S311 (no secret)
 logconfig_dict = log_config(_config.log_level)
 
 
@@ -35,6 +37,18 @@ def on_starting(server: Any) -> None:
     """Warn of limits that several processes would each count for themselves."""
     if server.cfg.workers > 1 and _config.rate_limit_storage == "memory://":
         server.log.warning("RATE_LIMIT_STORAGE is memory://: each worker counts for itself")
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Keep each worker on a core of its own.
+
+    Its threads take turns by the GIL; across cores each turn costs more than the request (a bare
+    Flask worker: 500 µs against 220). The first core is drawn, so that the instances that share
+    a machine do not all take the same.
+    """
+    if _config.web_affinity and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[(_first_core + worker.age) % len(cores)]})
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -49,6 +49,7 @@ class Config:
     cookie_samesite: str
     trusted_proxies: int
     web_threads: int
+    web_affinity: bool
 
 
 class _Environment:
@@ -158,6 +159,7 @@ def load_config(production: bool, environ: Mapping[str, str] = os.environ) -> Co
         cookie_samesite=env.choice("COOKIE_SAMESITE", "Strict", ("Strict", "Lax", "None")),
         trusted_proxies=env.integer("TRUSTED_PROXIES", 1 if production else 0, 0, 100),
         web_threads=env.integer("WEB_THREADS", 8, 1, 1000),
+        web_affinity=env.choice("WEB_AFFINITY", "on", ("on", "off")) == "on",
     )
     if config.db_pool_min > config.db_pool_max:
         raise ConfigError("DB_POOL_MIN must not be above DB_POOL_MAX")

@@ -6,6 +6,7 @@ requests are let through: a limit protects the service, it must not be what stop
 
 import logging
 import math
+import threading
 import time
 from typing import Any, NamedTuple, cast
 
@@ -24,6 +25,7 @@ PASSWORD_ENDPOINTS = frozenset(
     {"auth.register", "auth.login", "auth.change_password", "auth.delete_account"}
 )
 AWAY_SECONDS = 5  # before a storage that failed is asked again
+SWEEP_SECONDS = 60  # between two sweeps of the counters that are over
 REDIS_SECONDS = 0.2  # for an answer of redis: no request shall wait for its limit
 
 
@@ -35,14 +37,38 @@ class Budget(NamedTuple):
     reset: int
 
 
+class _Memory:
+    """Counters of this process.
+
+    The library's own start a thread every 10 ms under load: 40 µs a request, against 2.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._windows: dict[str, tuple[int, float]] = {}
+        self._swept = 0.0
+
+    def incr(self, key: str, expiry: float) -> int:
+        now = time.time()
+        with self._lock:
+            if now > self._swept + SWEEP_SECONDS:
+                self._swept = now
+                self._windows = {k: w for k, w in self._windows.items() if w[1] > now}
+            count, end = self._windows.get(key, (0, now + expiry))
+            if end <= now:
+                count, end = 0, now + expiry
+            self._windows[key] = (count + 1, end)
+        return count + 1
+
+    def get_expiry(self, key: str) -> float:
+        return self._windows[key][1]
+
+
 class RateLimits:
     """The two budgets of every client."""
 
     def __init__(self, config: Config) -> None:
-        uri = config.rate_limit_storage
-        timeouts = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
-        options: Any = timeouts if uri.startswith("redis") else {}
-        self._storage = cast(Storage, storage_from_string(uri, wrap_exceptions=True, **options))
+        self._storage = _storage(config.rate_limit_storage)
         self._overall = parse(config.rate_limit)
         self._passwords = parse(config.auth_rate_limit)
         self._away_until = 0.0
@@ -78,6 +104,13 @@ class RateLimits:
             return None
         self._away_until = 0.0
         return Budget(limit.amount, limit.amount - count, math.ceil(reset))
+
+
+def _storage(uri: str) -> Storage | _Memory:
+    if uri.startswith("memory"):
+        return _Memory()
+    options: Any = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+    return cast(Storage, storage_from_string(uri, wrap_exceptions=True, **options))
 
 
 def rate_limits() -> RateLimits:

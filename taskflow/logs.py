@@ -10,7 +10,7 @@ import uuid
 from typing import Any
 
 from flask import Request, g, has_app_context
-from pythonjsonlogger.json import JsonFormatter
+from pythonjsonlogger.json import JsonEncoder, JsonFormatter
 
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -33,6 +33,9 @@ class CorrelationFilter(logging.Filter):
         return True
 
 
+_encoder = JsonEncoder()
+
+
 class LineFormatter(JsonFormatter):
     """Formats a record as one JSON object in UTF-8-safe ASCII."""
 
@@ -43,6 +46,8 @@ class LineFormatter(JsonFormatter):
             timestamp=True,
             static_fields={"service": "taskflow"},
             rename_fields={"levelname": "level", "name": "logger"},
+            # json.dumps() would make an encoder for every line.
+            json_serializer=lambda data, **_options: _encoder.encode(data),
         )
 
 

@@ -103,6 +103,10 @@ class Blueprint(flask_smorest.Blueprint):
         self._headers = {**CORRELATION_HEADER, **(_RATE_HEADERS if limited else {})}
         self._prepare_doc_cbks.append(self._prepare_common_doc)
 
+    def arguments(self, schema: type[marshmallow.Schema], **kwargs: Any) -> Any:
+        """Take a schema's class, and make it once: webargs would do so for every request."""
+        return super().arguments(schema(), **kwargs)
+
     def errors(self, *codes: str) -> Callable[[Any], Any]:
         """Document the codes that a route answers with, beside those that every route may."""
 

@@ -67,8 +67,8 @@ class Service:
         self.wait_until_live()
 
     def wait_until_live(self) -> None:
-        """Wait until the process answers, for ten seconds."""
-        deadline = time.monotonic() + 10
+        """Wait until the process answers, for half a minute: machines are slow at times."""
+        deadline = time.monotonic() + 30
         while True:
             try:
                 assert self.get("/health/live")[0] == 200
@@ -103,19 +103,25 @@ class Service:
         with urlopen(request) as response:
             return response.read().decode()
 
-    def workers(self) -> list[int]:
-        """Give the process ids of the workers."""
-        return [child.pid for child in psutil.Process(self.process.pid).children()]
+    def workers(self, at_least: int = 1) -> list[int]:
+        """Give the process ids of the workers, when there are so many."""
+        deadline = time.monotonic() + 30
+        while True:
+            found = [child.pid for child in psutil.Process(self.process.pid).children()]
+            if len(found) >= at_least:
+                return found
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
     def kill_a_worker(self) -> None:
         """Kill a worker, and wait until another one has taken its place."""
         before = self.workers()
         os.kill(before[0], signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        while len(set(self.workers()) - {before[0]}) < len(before):
+        deadline = time.monotonic() + 30
+        while before[0] in self.workers(len(before)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        time.sleep(0.5)
+        time.sleep(0.5)  # the new one is there; let it answer too
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> list[str]:
         """End the process and give the lines that it wrote."""

@@ -1,6 +1,7 @@
 """The service starts as the Procfile says, or says in one line why it does not."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -57,6 +58,7 @@ PRODUCTION = {"DATABASE_URL": "postgresql://db.example/taskflow", "JWT_SECRET": 
         ("CORS_ORIGINS", "https://app.example.com,*"),
         ("TRUSTED_PROXIES", "1.5"),
         ("WEB_THREADS", "0"),
+        ("WEB_AFFINITY", "maybe"),
     ],
 )
 def test_a_bad_value_stops_the_start_and_names_the_variable(variable: str, value: str) -> None:
@@ -176,6 +178,16 @@ def test_the_web_process_logs_json_and_ends_in_peace(config: Config) -> None:
     assert request["path"] == "/api/v1/tasks"
     for line in lines:
         assert {"timestamp", "level", "message", "service", "correlationId"} <= set(line)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is only one core")
+def test_each_worker_has_a_core_of_its_own_unless_told_otherwise(config: Config) -> None:
+    for setting, cores in (("on", 1), ("off", len(os.sched_getaffinity(0)))):
+        settings = {"WEB_CONCURRENCY": "2", "WEB_AFFINITY": setting}
+        with serving(config.database_url or "", **settings) as service:
+            used = [os.sched_getaffinity(pid) for pid in service.workers(2)]
+            assert [len(cpus) for cpus in used] == [cores, cores]
+            assert (used[0] != used[1]) == (setting == "on")
 
 
 def test_a_request_in_flight_is_answered_before_the_end(config: Config) -> None:
