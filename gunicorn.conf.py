@@ -4,24 +4,26 @@ import atexit
 import os
 import random
 import shutil
+import socket
+import struct
 import tempfile
 from typing import Any
 
 # prometheus_client looks for it when it is imported, which the lines below do.
-_metrics = os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="taskflow-"))
-_master = os.getpid()
-atexit.register(lambda: os.getpid() == _master and shutil.rmtree(_metrics, ignore_errors=True))
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    _metrics = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="taskflow-")
+    _master = os.getpid()
+    atexit.register(lambda: os.getpid() == _master and shutil.rmtree(_metrics, ignore_errors=True))
 
-from prometheus_client import multiprocess  # noqa: E402
+from prometheus_client import multiprocess
 
-from taskflow.config import load_config_or_exit  # noqa: E402
-from taskflow.logs import log_config  # noqa: E402
+from taskflow.config import load_config_or_exit
+from taskflow.logs import log_config
 
 _config = load_config_or_exit(production=True)
 
-wsgi_app = "wsgi:app"
 bind = f"0.0.0.0:{_config.port}"
-worker_class = "gthread"
+worker_class = "taskflow.worker.Worker"
 threads = _config.web_threads
 # The platforms' routers keep idle connections for up to 90 s; closing one first is a race that
 # the client loses (502). A stopping worker does not wait for them.
@@ -29,6 +31,7 @@ keepalive = 95
 # Heroku and Render kill 30 s after SIGTERM: be gone before.
 graceful_timeout = 28
 control_socket_disable = True
+limit_request_line = 8190  # the longest list of filters that the API takes fits in
 _first_core = random.randrange(1024)  # noqa: S311 (no secret)
 logconfig_dict = log_config(_config.log_level)
 
@@ -37,6 +40,16 @@ def on_starting(server: Any) -> None:
     """Warn of limits that several processes would each count for themselves."""
     if server.cfg.workers > 1 and _config.rate_limit_storage == "memory://":
         server.log.warning("RATE_LIMIT_STORAGE is memory://: each worker counts for itself")
+
+
+def when_ready(server: Any) -> None:
+    """Let nobody hold a thread by saying nothing: accepted sockets inherit the timeout.
+
+    Seconds and microseconds, for each wait for a piece of a request. Whoever sends a byte now
+    and then is the router's to stop.
+    """
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 5, 0))
 
 
 def post_fork(server: Any, worker: Any) -> None:

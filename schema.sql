@@ -1,7 +1,11 @@
--- The whole schema. Run it as often as you like: it makes what is missing and destroys nothing.
--- One transaction under one lock, so that two releases at once do not meet.
+-- The whole schema. Run it as often as you like: it makes the tables and indexes that are missing
+-- and destroys nothing. A column that comes later is added below its table, by ALTER TABLE … ADD
+-- COLUMN IF NOT EXISTS. One transaction under one lock, so that two releases at once do not meet.
 
 BEGIN;
+
+-- While a statement here waits for a table, others wait behind it: not for long.
+SET LOCAL lock_timeout = '3s';
 
 SELECT pg_advisory_xact_lock(hashtext('taskflow.schema'));
 

@@ -33,7 +33,7 @@ def main() -> None:
     try:
         print(f"taskflow: {command(config)}")
     except Exception as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        reason = " ".join(str(error.__cause__ or error).split())
         sys.exit(f"taskflow: {sys.argv[1]} failed: {reason}")
 
 

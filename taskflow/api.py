@@ -12,6 +12,7 @@ import marshmallow
 from flask import Request, Response
 from marshmallow import fields
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException
 
 from taskflow.errors import ServiceError
 
@@ -35,14 +36,21 @@ def no_content() -> Response:
 
 
 def read_body(request: Request) -> bytes:
-    """Give the body; raises `ServiceError` `payload_too_large`.
+    """Give the body; raises `ServiceError` `payload_too_large` or `invalid_json`.
 
     Werkzeug refuses what a Content-Length announces, but cuts a chunked body off at its limit
     without a word: so that limit is one byte beyond ours.
     """
-    body: bytes = request.get_data(cache=True)
+    try:
+        body: bytes = request.get_data(cache=True)
+    except HTTPException:
+        raise
+    except Exception:  # of the server's own: a bad chunk, a client that fell silent
+        raise ServiceError("invalid_json") from None
     if len(body) > MAX_BODY:
         raise ServiceError("payload_too_large")
+    if len(body) != (request.content_length or len(body)):  # the client hung up
+        raise ServiceError("invalid_json")
     return body
 
 

@@ -16,6 +16,7 @@ from psycopg2.extensions import parse_dsn
 VERSION = "1.0.0"
 DEVELOPMENT_SECRET = "dev-secret"  # noqa: S105 (published on purpose, refused in production)
 RATE = (r"[1-9][0-9]{0,11}/(second|minute|hour|day)", "a rate such as 100/minute")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -59,7 +60,10 @@ class _Environment:
         self._environ = environ
 
     def text(self, name: str) -> str | None:
-        return self._environ.get(name) or None
+        value = self._environ.get(name) or None
+        if value and not value.isprintable():  # nor a byte that is not UTF-8: a lone surrogate
+            raise ConfigError(f"{name} must be printable text")
+        return value
 
     def integer(self, name: str, default: int, least: int, most: int) -> int:
         value = self.text(name)
@@ -105,9 +109,14 @@ class _Environment:
         if url is not None and not re.match(r"postgres(ql)?://", url):
             raise ConfigError("DATABASE_URL must be a postgresql:// URL")
         try:
-            parse_dsn(url or "")
+            parts = parse_dsn(url or "")
         except ProgrammingError:  # whose text may quote the password
             raise ConfigError("DATABASE_URL can't be parsed") from None
+        ports = str(parts.get("port", "")).split(",")
+        if not all(re.fullmatch(r"[0-9]{0,5}", port) for port in ports):
+            raise ConfigError("DATABASE_URL has a port that is none")
+        if parts.get("sslmode", "require") not in SSL_MODES:
+            raise ConfigError(f"DATABASE_URL must have a sslmode of {', '.join(SSL_MODES)}")
         return url
 
     def secret(self, name: str, production: bool) -> str | None:
@@ -116,7 +125,7 @@ class _Environment:
             return value
         if value == DEVELOPMENT_SECRET:
             raise ConfigError(f"{name} must not be the development secret in production")
-        if len(value.encode(errors="surrogateescape")) < 32:  # RFC 7518 section 3.2
+        if len(value.encode()) < 32:  # RFC 7518 section 3.2
             raise ConfigError(f"{name} must have 32 bytes or more in production")
         return value
 

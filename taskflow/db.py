@@ -1,7 +1,8 @@
 """The database: a connection for each statement, and PostgreSQL's errors in our words   (COM-001).
 
-Statements run in autocommit; a rule that needs two of them asks for a `transaction`. Neither this
-module nor `pool.py`, the only ones that talk to PostgreSQL, knows a table.
+Statements run in autocommit; a rule that needs several sends them as one string, which
+PostgreSQL runs as one transaction in one round trip. Neither this module nor `pool.py`, the only
+ones that talk to PostgreSQL, knows a table.
 """
 
 import logging
@@ -10,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import psycopg2
 from flask import current_app
@@ -21,16 +21,15 @@ from taskflow.pool import Connection, Params, Pool, Row
 
 logger = logging.getLogger(__name__)
 
-Statement = Callable[[str, Params], list[Row]]
 
 # One table from what PostgreSQL reports to what we answer; what is not here is a fault of ours.
 CODE_BY_CONSTRAINT = {
     "users_email_key": "email_taken",
-    "tasks_user_id_fkey": "auth_revoked",
-    "sessions_user_id_fkey": "auth_revoked",
     "idempotency_keys_pkey": "idempotency_key_reused",
 }
 CODE_BY_SQLSTATE = {
+    "40001": "query_timeout",  # serialization_failure, and
+    "40P01": "query_timeout",  # deadlock_detected, a second time
     "57014": "query_timeout",  # query_canceled: statement_timeout
     "55P03": "query_timeout",  # lock_not_available: lock_timeout
     "25006": "database_unavailable",  # read_only_sql_transaction: a primary that was demoted
@@ -42,6 +41,15 @@ CODE_BY_SQLSTATE = {
 }
 _ROLLED_BACK = ("40001", "40P01")  # serialization_failure, deadlock_detected: safe to run again
 _READ_RETRY_SECONDS = 1  # a failure that took longer than this is not worth a second wait
+
+
+class UnforeseenDatabaseError(Exception):
+    """An error of PostgreSQL that is our own fault, without its DETAIL: that quotes the row."""
+
+    def __init__(self, error: psycopg2.Error) -> None:
+        diagnosis = error.diag
+        constraint = diagnosis.constraint_name or ""
+        super().__init__(f"{error.pgcode} {diagnosis.message_primary or error} {constraint}")
 
 
 class Database:
@@ -82,18 +90,6 @@ class Database:
         """
         return self._run(sql, params)
 
-    @contextmanager
-    def transaction(self) -> Iterator[Statement]:
-        """Give a function like `execute` whose statements are committed together at the end."""
-        with self._connection(self._config.db_pool_timeout) as conn:
-            conn.autocommit = False
-            try:
-                with conn:
-                    yield partial(conn.run, seconds=self._patience)
-            finally:
-                if not conn.closed:
-                    conn.autocommit = True
-
     def usage(self) -> tuple[int, int, int]:
         """Give how many connections are open and idle, and how many requests wait for one."""
         size, idle = self._pool.usage() if self._pool else (0, 0)
@@ -107,7 +103,8 @@ class Database:
             try:
                 return conn.run(sql, params, seconds)
             except psycopg2.Error as error:
-                if error.pgcode not in _ROLLED_BACK:
+                # A script with a BEGIN of its own has left the connection in a failed transaction.
+                if error.pgcode not in _ROLLED_BACK or not conn.is_idle():
                     raise
             return conn.run(sql, params, seconds)
 
@@ -132,7 +129,7 @@ class Database:
         except psycopg2.Error as error:
             code = _code_of(error)
             if code is None:
-                raise
+                raise UnforeseenDatabaseError(error) from None
             if code == "database_unavailable":
                 logger.warning("Database unavailable: %s", str(error).strip())
             raise ServiceError(code) from error
@@ -140,12 +137,14 @@ class Database:
             self._slots.release()
 
     def _wait(self, timeout: float) -> None:
-        self._waiting += 1
+        with self._opening:
+            self._waiting += 1
         try:
             if not self._slots.acquire(timeout=timeout):
                 raise ServiceError("pool_exhausted")
         finally:
-            self._waiting -= 1
+            with self._opening:
+                self._waiting -= 1
 
     def _open_pool(self) -> Pool:
         pool = self._pool

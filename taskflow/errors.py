@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from flask import Flask, Response, g
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException
 
 logger = logging.getLogger(__name__)
 
@@ -132,8 +132,7 @@ def http_error_response(error: HTTPException) -> Response:
 
 def unforeseen_error_response(error: Exception) -> Response:
     """Log an unforeseen error once, with its stack, and tell the client nothing of it."""
-    original = error.original_exception if isinstance(error, InternalServerError) else None
-    logger.error("Unforeseen error", exc_info=original or error)
+    logger.error("Unforeseen error", exc_info=error)
     return error_response(ServiceError("internal_error"))
 
 

@@ -6,7 +6,7 @@ Every route is protected unless it is on the one list below.
 import logging
 import time
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 
 from taskflow import api, logs
 from taskflow.auth import tokens
@@ -45,38 +45,47 @@ TAKES_BODY = frozenset(
 )
 
 
+def _current_request() -> Request:
+    """Give the request itself: its proxy looks for it again at each word."""
+    current: Request = request._get_current_object()  # type: ignore[attr-defined]
+    return current
+
+
 def before() -> None:
     """Name the request, find out who is asking, and refuse input that no route declared."""
+    current = _current_request()
     g.started = time.perf_counter()
-    g.correlation_id = logs.correlation_id_of(request)
-    endpoint = request.endpoint
+    g.correlation_id = logs.correlation_id_of(current)
+    endpoint = current.endpoint
     # No endpoint: 404 or 405, for strangers too. OPTIONS carries no credentials (CORS).
-    if endpoint is None or request.method == "OPTIONS":
+    if endpoint is None or current.method == "OPTIONS":
         return
     limits = rate_limits()
+    user_id = None
     if endpoint not in PUBLIC:
         try:
-            tokens.authenticate(request)
+            user_id = tokens.authenticate(current)
         except ServiceError:
-            limits.spend(request, None)  # a stranger, who guesses tokens perhaps
+            limits.spend(current, None)  # a stranger, who guesses tokens perhaps
             raise
     if endpoint not in UNLIMITED:
-        limits.spend(request, g.get("user_id"))
+        limits.spend(current, user_id)
     if endpoint not in TAKES_QUERY:
-        api.refuse_query(request)
+        api.refuse_query(current)
     if endpoint not in TAKES_BODY:
-        api.refuse_body(request)
+        api.refuse_body(current)
 
 
 def after(response: Response) -> Response:
     """Add the headers that every answer has, and write the request line."""
+    current = _current_request()
     headers = response.headers
     headers["X-Correlation-ID"] = g.correlation_id
     headers["X-Content-Type-Options"] = "nosniff"
-    tasks = request.path.startswith("/api/v1/tasks")
+    tasks = current.path.startswith("/api/v1/tasks")
     headers.setdefault("Cache-Control", "private, no-cache" if tasks else "no-store")
     add_headers(response)
-    _log_request(response)
+    _log_request(current, response.status_code)
     return response
 
 
@@ -85,27 +94,22 @@ def _after_in_production(response: Response) -> Response:
     return response
 
 
-def _log_request(response: Response) -> None:
-    status = response.status_code
-    healthy = request.blueprint == "health" and status == 200
-    level = logging.DEBUG if healthy else logging.ERROR if status >= 500 else logging.INFO
-    if logger.isEnabledFor(level):
-        logger.log(
-            level,
-            "%s %s %d",
-            request.method,
-            request.path,
-            status,
-            extra={
-                "method": request.method,
-                "path": request.path,
-                "route": request.url_rule.rule if request.url_rule else None,
-                "status": status,
-                "durationMs": round((time.perf_counter() - g.started) * 1000, 3),
-                "userId": g.get("user_id"),
-                "remoteAddr": request.remote_addr,
-            },
-        )
+def _log_request(current: Request, status: int) -> None:
+    level = logging.ERROR if status >= 500 else logging.INFO
+    if "quiet" in g:  # said by who found all well
+        level = logging.DEBUG
+    if not logger.isEnabledFor(level):
+        return
+    fields = {
+        "method": current.method,
+        "path": current.path,
+        "route": current.url_rule.rule if current.url_rule else None,
+        "status": status,
+        "durationMs": round((time.perf_counter() - g.started) * 1000, 3),
+        "userId": g.get("user_id"),
+        "remoteAddr": current.remote_addr,
+    }
+    logger.log(level, "%s %s %d", current.method, current.path, status, extra={"fields": fields})
 
 
 def init_app(app: Flask, config: Config) -> None:

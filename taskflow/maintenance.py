@@ -1,13 +1,16 @@
 """What a release and a scheduler do: apply the schema, delete what has ended."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
 from taskflow.config import Config
 from taskflow.db import Database
+from taskflow.errors import ServiceError
 
 SCHEMA = Path(__file__).parent.parent / "schema.sql"
-TIMEOUT = 300  # seconds: an index over millions of rows, or another release that goes first
+TIMEOUT = 300  # seconds: an index over millions of rows
+ATTEMPTS, PAUSE = 20, 2  # times, and seconds in between: somebody's transaction is open
 BATCH = 5000  # rows a statement, so that none holds locks for long
 
 DELETE_ENDED_SESSIONS = """
@@ -18,6 +21,7 @@ WHERE id IN (
   FROM sessions
   WHERE expires_at < now()
   LIMIT %(batch)s
+  FOR UPDATE SKIP LOCKED
 )
 RETURNING 1
 """
@@ -29,6 +33,7 @@ WHERE (user_id, key) IN (
   FROM idempotency_keys
   WHERE created_at < now() - interval '24 hours'
   LIMIT %(batch)s
+  FOR UPDATE SKIP LOCKED
 )
 RETURNING 1
 """
@@ -38,9 +43,18 @@ def apply_schema(config: Config) -> None:
     """Bring the database up to schema.sql; raises what PostgreSQL or the connection raises.
 
     Safe at any time and twice at once: the file is one transaction under one lock, which makes
-    what is missing. What can't be applied is left as it was.
+    what is missing, waits for nobody longer than others can wait behind it, and is tried again.
+    What can't be applied is left as it was.
     """
-    Database(replace(config, db_statement_timeout=TIMEOUT)).execute(SCHEMA.read_text(), {})
+    database = Database(replace(config, db_statement_timeout=TIMEOUT))
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            database.execute(SCHEMA.read_text(), {})
+            return
+        except ServiceError as error:
+            if error.code != "query_timeout" or attempt == ATTEMPTS:
+                raise
+            time.sleep(PAUSE)
 
 
 def purge(config: Config) -> tuple[int, int]:

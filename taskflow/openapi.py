@@ -8,11 +8,8 @@ from typing import Any
 
 import flask_smorest
 import marshmallow
-from flask import Response
 from marshmallow import fields
-from werkzeug.exceptions import HTTPException
 
-from taskflow import errors
 from taskflow.api import StrictParser
 from taskflow.config import VERSION
 from taskflow.errors import CATALOG
@@ -156,13 +153,20 @@ class Blueprint(flask_smorest.Blueprint):
 
 
 class Api(flask_smorest.Api):
-    """flask-smorest's API with the error format of `errors.py`."""
+    """flask-smorest's API, whose own errors have the schema of ours."""
 
     ERROR_SCHEMA = ErrorSchema
 
-    def handle_http_exception(self, error: HTTPException) -> Response:
-        """Answer an error that Flask or Werkzeug raised."""
-        return errors.http_error_response(error)
+
+_DESCRIPTION = """Accounts, sessions and tasks of a task manager.
+
+Every error has a code of this catalog, which is never reworded:
+"""
+
+
+def _catalog_table() -> str:
+    rows = [f"| `{c}` | {p.status.value} | {p.message} |" for c, p in CATALOG.items()]
+    return "\n".join(["", "| code | status | message |", "|---|---|---|", *rows])
 
 
 def openapi_config() -> dict[str, Any]:
@@ -173,7 +177,7 @@ def openapi_config() -> dict[str, Any]:
         "OPENAPI_VERSION": "3.1.0",
         "OPENAPI_URL_PREFIX": "/",
         "API_SPEC_OPTIONS": {
-            "info": {"description": "Accounts, sessions and tasks of a task manager."},
+            "info": {"description": f"{_DESCRIPTION}\n{_catalog_table()}"},
             "security": [{"bearerAuth": []}, {"cookieAuth": []}],
             "components": {
                 "securitySchemes": {

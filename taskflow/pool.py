@@ -23,6 +23,8 @@ from taskflow.config import Config
 Row = tuple[Any, ...]
 Params = Mapping[str, Any]
 
+FAILED_SECONDS = 0.5  # after a connect that failed, before the next one is tried
+PROBE_SECONDS = 30  # for the one that tries: it sets the time anew when it knows
 IDLE_SECONDS = 60  # how long a connection above DB_POOL_MIN is kept unused
 _WATCH_SECONDS = 0.25  # how often the pool looks for what is overdue
 
@@ -35,8 +37,14 @@ class Connection(connection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.autocommit = True
-        self.used_at = time.monotonic()
+        self.used_at = 0.0
         self.deadline = float("inf")
+        self._poll = select.poll()  # select() can't take file descriptors above 1023
+        self._poll.register(self.fileno(), select.POLLIN)
+
+    def is_idle(self) -> bool:
+        """Whether it is in no transaction, and not broken."""
+        return self.info.transaction_status == TRANSACTION_STATUS_IDLE
 
     def is_alive(self) -> bool:
         """Whether the server has not closed the connection, as far as the socket shows.
@@ -46,9 +54,7 @@ class Connection(connection):
         """
         if self.closed:
             return False
-        poll = select.poll()  # select() can't take file descriptors above 1023
-        poll.register(self.fileno(), select.POLLIN)
-        return not poll.poll(0)
+        return not self._poll.poll(0)
 
     def run(self, sql: str, params: Params, seconds: float) -> list[Row]:
         """Run a statement that is cut off after so many seconds, and give its rows."""
@@ -62,11 +68,11 @@ class Connection(connection):
 
     def cut_off(self) -> None:
         """Make another thread's wait for an answer end, as if the server had hung up."""
-        with (
-            contextlib.suppress(OSError, psycopg2.Error),  # it ended just now
-            socket.socket(fileno=os.dup(self.fileno())) as sock,
-        ):
-            sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError, psycopg2.Error):  # it ended just now
+            sock = socket.socket(fileno=os.dup(self.fileno()))
+            with sock:
+                if self.deadline < time.monotonic():
+                    sock.shutdown(socket.SHUT_RDWR)
 
 
 def _connect(**parameters: Any) -> Connection:
@@ -95,38 +101,61 @@ class Pool(ThreadedConnectionPool):
         self.pid = os.getpid()
         self._keep = config.db_pool_min
         self._settings = _session_settings(config)
+        self._takes_options = True
+        self._failure: psycopg2.OperationalError | None = None
+        self._probe_at = 0.0
         threading.Thread(target=_watch, args=[weakref.ref(self)], daemon=True).start()
 
     def _connect(self, key: object = None) -> Connection:
+        # Called with the lock. Where a connect has just failed, one thread tries again now and
+        # then, and the others know the outcome: they do not wait for it one after the other.
+        if self._failure is not None and time.monotonic() < self._probe_at:
+            raise psycopg2.OperationalError(str(self._failure))
+        if self._failure is not None:
+            self._probe_at = time.monotonic() + PROBE_SECONDS
         self._lock.release()
+        failure = None
         try:
             conn = self._open_connection()
+        except psycopg2.OperationalError as error:
+            failure = error
+            raise
         finally:
             self._lock.acquire()
+            self._failure = failure
+            if failure is not None:
+                self._probe_at = time.monotonic() + FAILED_SECONDS
         self._used[key] = conn
         self._rused[id(conn)] = key
         return conn
 
     def _open_connection(self) -> Connection:
         parameters = dict(self._kwargs)
-        options = parameters.pop("options", "")
-        ours = " ".join(f"-c {name}={value}" for name, value in self._settings.items())
-        try:
-            return _connect(options=f"{ours} {options}", **parameters)
-        except psycopg2.OperationalError as error:
-            # PgBouncer takes no options. A SET would stay with its connection for whoever
-            # comes next, so each statement brings its own (SET LOCAL, in the same round trip).
-            if "unsupported startup parameter" not in str(error):
-                raise
-        conn = _connect(**parameters)
-        conn.settings = "".join(f"SET LOCAL {n} = '{v}'; " for n, v in self._settings.items())
+        name = parameters.pop("application_name", "taskflow")
+        options = f"{parameters.pop('options', '')} -c application_name={name}"
+        options += "".join(f" -c {key}={value}" for key, value in self._settings.items())
+        if self._takes_options:
+            try:
+                conn = _connect(options=options, **parameters)
+                # PgBouncer can be told to ignore them, and then it knows no name.
+                if conn.info.parameter_status("application_name") == name:
+                    return conn
+                conn.close()
+            except psycopg2.OperationalError as error:
+                if "unsupported startup parameter" not in str(error):
+                    raise
+            self._takes_options = False
+        # PgBouncer takes no options. A SET would stay with its connection for whoever comes
+        # next, so each statement brings its own (SET LOCAL, in the same round trip).
+        conn = _connect(application_name=name, **parameters)
+        conn.settings = "".join(f"SET LOCAL {k} = '{v}'; " for k, v in self._settings.items())
         return conn
 
     def checkout(self) -> Connection:
         """Give a connection that was alive a moment ago, opening one where none is idle."""
         while True:
             conn: Connection = self.getconn()  # type: ignore[assignment]
-            if conn.is_alive():
+            if not conn.used_at or conn.is_alive():
                 return conn
             self.putconn(conn, close=True)
 
@@ -136,12 +165,18 @@ class Pool(ThreadedConnectionPool):
         Left to itself, putconn() would roll back, and forget the slot where that fails
         (psycopg/psycopg2#62).
         """
-        self.putconn(conn, close=conn.info.transaction_status != TRANSACTION_STATUS_IDLE)
         conn.used_at = time.monotonic()
+        self.putconn(conn, close=not conn.is_idle())
+
+    def close_surplus(self) -> None:
+        """Close what has been idle for a minute, but for DB_POOL_MIN connections."""
+        oldest = time.monotonic() - IDLE_SECONDS
         with self._lock:  # the idle ones are a stack: its bottom is the one unused the longest
-            idle = self._pool
-            if len(idle) > self._keep and conn.used_at - idle[0].used_at > IDLE_SECONDS:
-                idle.pop(0).close()
+            candidates = self._pool[: max(len(self._pool) - self._keep, 0)]
+            surplus = [conn for conn in candidates if conn.used_at < oldest]
+            self._pool = [conn for conn in self._pool if conn not in surplus]
+        for conn in surplus:
+            conn.close()
 
     def usage(self) -> tuple[int, int]:
         """Give how many connections are open, and how many of those are idle."""
@@ -169,6 +204,7 @@ class Pool(ThreadedConnectionPool):
 def _watch(reference: weakref.ref[Pool]) -> None:
     while (pool := reference()) is not None:
         pool.cut_off_overdue()
+        pool.close_surplus()
         del pool
         time.sleep(_WATCH_SECONDS)
 
@@ -176,7 +212,6 @@ def _watch(reference: weakref.ref[Pool]) -> None:
 def connection_parameters(config: Config) -> dict[str, Any]:
     """Give libpq's keywords for DATABASE_URL; what the URL says itself wins over our defaults."""
     defaults: dict[str, Any] = {
-        "application_name": "taskflow",
         "client_encoding": "UTF8",
         "connect_timeout": 2,  # seconds, per host
         # A network that went silent ends a connection within these, not after hours.

@@ -3,9 +3,11 @@
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,9 +17,9 @@ import pytest
 from flask import Flask
 
 from taskflow.config import Config
-from taskflow.db import Database
+from taskflow.db import Database, UnforeseenDatabaseError
 from taskflow.errors import ServiceError
-from taskflow.pool import Pool
+from taskflow.pool import FAILED_SECONDS, Pool
 from tests.conftest import User, assert_error, run_sql
 from tests.service import free_port
 
@@ -27,7 +29,6 @@ SELECT pg_terminate_backend(pid, 5000)
 FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'taskflow'
 """
-COUNT = KILL.replace("pg_terminate_backend(pid, 5000)", "count(*)")
 
 
 @pytest.fixture
@@ -81,21 +82,15 @@ def test_no_slot_is_lost_to_broken_connections(small: Database) -> None:
     for _ in range(10):
         kill = "SELECT pg_terminate_backend(pg_backend_pid())"
         assert code_of(lambda: small.execute(kill, {})) == "database_unavailable"
-
-        def broken_transaction() -> None:
-            with small.transaction() as execute:
-                execute("SELECT 1", {})
-                execute(kill, {})
-
-        assert code_of(broken_transaction) == "database_unavailable"
+        in_between = f"SELECT 1; {kill}; SELECT 1"
+        assert code_of(lambda: small.execute(in_between, {})) == "database_unavailable"
     assert small.query("SELECT 1", {}) == [(1,)]
-    with small.transaction() as execute:  # one of two connections
-        assert execute("SELECT 1", {}) == [(1,)]
+    with small._connection(1):  # one of two
         assert small.query("SELECT 1", {}) == [(1,)]
 
 
 def test_a_full_pool_is_waited_for_and_then_answered(small: Database) -> None:
-    with small.transaction(), small.transaction():
+    with small._connection(1), small._connection(1):
         started = time.monotonic()
         assert code_of(lambda: small.query("SELECT 1", {})) == "pool_exhausted"
         assert 0.15 < time.monotonic() - started < 1
@@ -105,7 +100,7 @@ def test_a_full_pool_is_waited_for_and_then_answered(small: Database) -> None:
 def test_a_connection_that_comes_free_is_taken_by_who_waits(small: Database) -> None:
     patient = Database(replace(small._config, db_pool_max=1, db_pool_timeout=5))
     answers: list[Any] = []
-    with patient.transaction():
+    with patient._connection(1):
         waiting = threading.Thread(target=lambda: answers.append(patient.query("SELECT 1", {})))
         waiting.start()
         time.sleep(0.1)
@@ -142,63 +137,88 @@ def test_a_server_that_goes_silent_is_left(small: Database) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_a_transaction_that_fails_leaves_nothing(small: Database, sql: Callable[..., Any]) -> None:
+def test_statements_sent_together_are_one_transaction(
+    small: Database, sql: Callable[..., Any]
+) -> None:
     insert = "INSERT INTO users (email, email_key, password_hash) VALUES ('x', 'x', 'x')"
-
-    def fail() -> None:
-        with small.transaction() as execute:
-            execute(insert, {})
-            execute(insert, {})
-
-    assert code_of(fail) == "email_taken"
+    assert code_of(lambda: small.execute(f"{insert}; {insert}", {})) == "email_taken"
     assert sql("SELECT count(*) FROM users") == [(0,)]
-    small.execute(insert, {})  # autocommit again
+    small.execute(f"{insert}; SELECT 1", {})
     assert sql("SELECT count(*) FROM users") == [(1,)]
 
 
-def test_a_deadlock_is_run_again(alice: User, small: Database, sql: Callable[..., Any]) -> None:
-    patient = Database(replace(small._config, db_statement_timeout=10))
+def test_a_connection_left_in_a_transaction_is_not_handed_on(small: Database) -> None:
+    small.execute("BEGIN; SET LOCAL TimeZone = 'Asia/Kathmandu'", {})
+    assert small.query("SHOW TimeZone", {}) == [("UTC",)]
+
+
+def test_a_fault_of_ours_is_told_without_the_row_that_shows_it(
+    small: Database, alice: User
+) -> None:
+    secret = "UPDATE users SET email = 'secret', password_hash = NULL"
+    with pytest.raises(UnforeseenDatabaseError, match="23502 null value in column") as caught:
+        small.execute(secret, {})
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_deadlock_is_run_again(
+    alice: User, small: Database, config: Config, sql: Callable[..., Any]
+) -> None:
+    patient = Database(replace(config, db_statement_timeout=10))
     first, second = alice.task()["id"], alice.task()["id"]
     touch = "UPDATE tasks SET version = version + 1 WHERE id = %(id)s::uuid"
-    with patient.transaction() as execute:
-        execute("SET LOCAL deadlock_timeout = '10s'", {})  # the other one is the victim
-        execute(touch, {"id": first})
-        both = f"WITH a AS ({touch} RETURNING 1) {touch.replace('id)s', 'other)s')}"
-        ids = {"id": second, "other": first}
-        errors: list[BaseException] = []
-
-        def other() -> None:
-            try:
-                patient.execute("SET deadlock_timeout = '100ms'", {})
-                patient.execute(both, ids)
-            except BaseException as error:
-                errors.append(error)
-
-        thread = threading.Thread(target=other)
+    both = f"{touch}; {touch.replace('id)s', 'other)s')}; SELECT 1"
+    done: list[Any] = []
+    with psycopg2.connect(config.database_url) as conn, conn.cursor() as cursor:
+        cursor.execute("SET LOCAL deadlock_timeout = '30s'")  # the other one is the victim
+        cursor.execute(touch, {"id": second})
+        ids = {"id": first, "other": second}
+        thread = threading.Thread(target=lambda: done.append(patient.execute(both, ids)))
         thread.start()
         time.sleep(0.3)
-        execute(touch, {"id": second})
+        cursor.execute(touch, {"id": first})
+    conn.close()
     thread.join()
-    assert errors == []
+    assert done == [[(1,)]]
     assert sql("SELECT version FROM tasks ORDER BY id") == [(3,), (3,)]
+
+
+def test_a_connect_that_failed_is_not_waited_for_by_everybody(config: Config) -> None:
+    with socket.socket() as silent:  # takes connections, and says nothing
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(100)
+        url = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/taskflow"
+        database = Database(replace(config, database_url=url))
+        with ThreadPoolExecutor(8) as pool:
+            started = time.monotonic()
+            codes = list(
+                pool.map(lambda _: code_of(lambda: database.execute("SELECT 1", {})), range(40))
+            )
+            took = time.monotonic() - started
+    assert set(codes) == {"database_unavailable"}
+    assert took < 6
 
 
 def test_idle_connections_are_kept_for_a_burst_and_let_go_afterwards(
     config: Config, sql: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = Database(replace(config, db_pool_min=1, db_pool_max=4))
-    [(before,)] = sql(COUNT)
-    with database.transaction(), database.transaction(), database.transaction() as execute:
-        execute("SELECT 1", {})
-    assert sql(COUNT) == [(before + 3,)]
+    url = config.database_url or ""
+    url += f"{'&' if '?' in url else '?'}application_name=burst"
+    database = Database(replace(config, database_url=url, db_pool_min=1, db_pool_max=4))
+
+    def opened() -> int:
+        [(count,)] = sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'burst'")
+        return count
+
+    with database._connection(1), database._connection(1), database._connection(1):
+        pass
     for _ in range(3):
         database.query("SELECT 1", {})
-    assert sql(COUNT) == [(before + 3,)]
+    assert opened() == 3
     monkeypatch.setattr("taskflow.pool.IDLE_SECONDS", 0)
-    for _ in range(5):
-        database.query("SELECT 1", {})
-    time.sleep(0.1)
-    assert sql(COUNT) == [(before + 1,)]
+    time.sleep(0.7)
+    assert opened() == 1
 
 
 def test_a_database_that_is_away_is_said_once_and_in_our_words(
@@ -231,6 +251,7 @@ def test_a_primary_that_became_read_only_is_left(
     run_sql(url, KILL)
     assert code_of(lambda: database.query("SELECT n FROM t", {})) == "database_unavailable"
     run_sql(os.environ["TEST_DATABASE_URL"], f"ALTER DATABASE {name} RESET ALL")
+    time.sleep(FAILED_SECONDS)  # a connect has just failed
     assert database.query("SELECT n FROM t", {}) == [(1,), (2,)]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Flask
 
 from tests.conftest import User, assert_error
+from tests.test_concurrency import at_once
 
 KEY = {"Idempotency-Key": "7f0c"}
 
@@ -75,3 +76,14 @@ def test_without_a_key_every_request_makes_a_task(alice: User) -> None:
     alice.task()
     alice.task()
     assert len(alice.titles()) == 2
+
+
+def test_many_repeats_of_an_expired_key_make_one_task(alice: User, sql: Callable[..., Any]) -> None:
+    for _ in range(5):
+        alice.post("/tasks", {"title": "Buy milk"}, headers=KEY)
+        sql("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
+        repeats = [lambda: alice.post("/tasks", {"title": "Buy milk"}, headers=KEY)] * 6
+        answers = at_once(repeats)
+        assert {answer.status_code for answer in answers} == {201}
+        assert len({answer.json["id"] for answer in answers}) == 1
+        sql("DELETE FROM idempotency_keys")

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from taskflow.logs import CorrelationFilter, LineFormatter, log_config
+from taskflow.logs import LineFormatter, log_config
 from tests.conftest import PASSWORD, User
 
 
@@ -21,7 +21,6 @@ class Lines(logging.Handler):
         super().__init__()
         self.lines: list[dict[str, Any]] = []
         self.raw = ""
-        self.addFilter(CorrelationFilter())
         self.setFormatter(LineFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -123,7 +122,9 @@ def test_lines_survive_anything_in_them(app: Flask, lines: Lines) -> None:
     logger = logging.getLogger("taskflow.test")
     logger.propagate = False  # pytest can't keep a surrogate
     logger.addHandler(lines)
-    logger.warning("a\nb \ud800 %s", "\x00", extra={"when": datetime.now(UTC), "nan": 1j})
+    logger.warning(
+        "a\nb \ud800 %s", "\x00", extra={"fields": {"when": datetime.now(UTC), "odd": 1j}}
+    )
     try:
         raise ValueError("two\nlines")
     except ValueError:

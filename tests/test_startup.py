@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from threading import Thread
 from urllib.request import urlopen
@@ -253,3 +254,41 @@ def wait_for(url: str) -> int:
 
 def test_the_version_is_one() -> None:
     assert f'version = "{VERSION}"' in (Path(ROOT) / "pyproject.toml").read_text()
+
+
+def test_connections_that_come_while_it_stops_are_served(config: Config) -> None:
+    service = Service(config.database_url or "")
+    outcomes: list[int | str] = []
+    clients = [Thread(target=lambda: outcomes.append(outcome(service))) for _ in range(40)]
+    for number, client in enumerate(clients):
+        client.start()
+        if number == 20:
+            service.process.send_signal(signal.SIGTERM)
+    for client in clients:
+        client.join()
+    service.stop()
+    # Served, or refused because nobody listens any more: never taken and then dropped.
+    assert set(outcomes) <= {200, "ConnectionRefusedError"}
+    assert outcomes.count(200) >= 20
+
+
+def outcome(service: Service) -> int | str:
+    """Give the status of a request, or the name of the error that it met."""
+    try:
+        return service.get("/health/live")[0]
+    except (OSError, HTTPException) as error:
+        return type(error).__name__
+
+
+def test_clients_that_fall_silent_hold_nobody_up(config: Config) -> None:
+    with serving(config.database_url or "") as service:
+        stalled = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(16)]
+        for number, sock in enumerate(stalled):
+            request = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\n"
+            body = b"Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+            sock.sendall(request + body if number % 2 else request)
+        started = time.monotonic()
+        assert service.get("/health/live")[0] == 200
+        assert time.monotonic() - started < 15
+        for sock in stalled:
+            sock.close()

@@ -84,6 +84,11 @@ def test_a_task_that_was_read_may_be_sent_back_as_it_is(alice: User) -> None:
     sent = {**task, "id": UNKNOWN, "userId": UNKNOWN, "createdAt": "1999-01-01T00:00:00Z"}
     returned = alice.request("PUT", f"/tasks/{task['id']}", json=sent).json
     assert returned == {**task, "updatedAt": returned["updatedAt"]}
+    # Nothing but what has no effect changes nothing.
+    unchanged = alice.patch(f"/tasks/{task['id']}", {"id": UNKNOWN, "createdAt": None})
+    assert (unchanged.json, unchanged.headers["ETag"]) == (returned, '"2"')
+    stale = alice.patch(f"/tasks/{task['id']}", {"id": UNKNOWN}, headers={"If-Match": '"1"'})
+    assert_error(stale, 412, "precondition_failed")
     assert alice.post("/tasks", sent).json["id"] not in (task["id"], UNKNOWN)
 
 

@@ -6,7 +6,7 @@ What has no row any more was used long ago.
 """
 
 from taskflow.auth.tokens import REFRESH_SECONDS
-from taskflow.db import Statement, database
+from taskflow.db import database
 from taskflow.pool import Row
 
 # How long a refresh token that was used stays good: tabs that refresh at once, lost answers.
@@ -135,9 +135,9 @@ def rotate_refresh_token(session_id: str, token_id: str) -> Row | None:
     """Use a refresh token up and make its successor, where it may still be used.
 
     Gives the user's JSON and the new token's id; None where the session has ended or the token
-    was used up more than `GRACE_SECONDS` ago. A token that a late answer left unused goes when
-    another one of its session is used: whoever kept it is no honest client. The lock on the
-    session comes first, here as where a session ends, so that the two can't deadlock.
+    was used up more than `GRACE_SECONDS` ago. Each answer within that time has a token of its
+    own: whichever of them the client keeps is a fresh one. The lock on the session comes first,
+    here as where a session ends, so that the two can't deadlock.
     """
     rows = database().execute(
         f"""
@@ -166,7 +166,8 @@ def rotate_refresh_token(session_id: str, token_id: str) -> Row | None:
           USING used
           WHERE refresh_tokens.session_id = used.session_id
             AND refresh_tokens.id <> %(token_id)s::uuid
-            AND COALESCE(rotated_at, issued_at) <= now() - %(grace)s * interval '1 second'
+            AND (rotated_at <= now() - %(grace)s * interval '1 second'
+                 OR issued_at <= now() - %(lifetime)s * interval '1 second')
         ), token AS (
           INSERT INTO refresh_tokens (session_id)
           SELECT session_id
@@ -239,33 +240,43 @@ def list_sessions(user_id: str, session_id: str) -> list[Row]:
     )
 
 
-def update_password(execute: Statement, user_id: str, verified_hash: str, new_hash: str) -> bool:
-    """Change the password, unless it changed since it was verified; takes the user's lock."""
+def update_password(user_id: str, session_id: str, verified_hash: str, new_hash: str) -> bool:
+    """Change the password and end every other session of the user.
+
+    False where the password changed since it was verified. Three statements, one transaction: the
+    first takes the user's lock, and the second sees the sessions of logins that held it before.
+    """
     return bool(
-        execute(
+        database().execute(
             """
             /* update_password */
             UPDATE users
             SET password_hash = %(new_hash)s
             WHERE id = %(user_id)s::uuid
-              AND password_hash = %(verified_hash)s
-            RETURNING id
+              AND password_hash = %(verified_hash)s;
+
+            DELETE FROM sessions
+            WHERE user_id = %(user_id)s::uuid
+              AND id <> %(session_id)s::uuid
+              AND EXISTS (
+                SELECT 1
+                FROM users
+                WHERE id = %(user_id)s::uuid
+                  AND password_hash = %(new_hash)s
+              );
+
+            SELECT 1
+            FROM users
+            WHERE id = %(user_id)s::uuid
+              AND password_hash = %(new_hash)s
             """,
-            {"user_id": user_id, "verified_hash": verified_hash, "new_hash": new_hash},
+            {
+                "user_id": user_id,
+                "session_id": session_id,
+                "verified_hash": verified_hash,
+                "new_hash": new_hash,
+            },
         )
-    )
-
-
-def delete_other_sessions(execute: Statement, user_id: str, session_id: str) -> None:
-    """End every session of a user but one."""
-    execute(
-        """
-        /* delete_other_sessions */
-        DELETE FROM sessions
-        WHERE user_id = %(user_id)s::uuid
-          AND id <> %(session_id)s::uuid
-        """,
-        {"user_id": user_id, "session_id": session_id},
     )
 
 

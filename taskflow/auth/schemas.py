@@ -6,6 +6,7 @@ from marshmallow import RAISE, Schema, fields, validate, validates
 from marshmallow.exceptions import ValidationError
 
 from taskflow.auth import passwords
+from taskflow.auth.tokens import ACCESS_SECONDS
 from taskflow.fields import Text
 
 
@@ -108,7 +109,7 @@ class SessionBodySchema(Schema):
     user = fields.Nested(UserSchema, required=True)
     accessToken = fields.String(required=True)
     tokenType = fields.Constant("Bearer", required=True)
-    expiresIn = fields.Constant(900, required=True, metadata={"description": "Seconds."})
+    expiresIn = fields.Constant(ACCESS_SECONDS, required=True, metadata={"description": "Seconds."})
     csrfToken = fields.String(
         required=True,
         metadata={"description": "For X-CSRF-Token; one value from login to logout."},

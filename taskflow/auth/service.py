@@ -6,7 +6,6 @@ from flask import Request
 
 from taskflow.auth import passwords, queries, tokens
 from taskflow.auth.tokens import Claims, TokenPair
-from taskflow.db import database
 from taskflow.errors import ServiceError
 
 USER_AGENT_LENGTH = 256  # characters kept: enough to recognise one's own device
@@ -101,11 +100,8 @@ def change_password(user_id: str, session_id: str, current: str, new: str) -> No
     """
     verified_hash = _verify(user_id, session_id, current)
     new_hash = passwords.hash_password(new)
-    # Two statements: the second one sees the sessions of logins that held the lock before.
-    with database().transaction() as execute:
-        if not queries.update_password(execute, user_id, verified_hash, new_hash):
-            raise ServiceError("invalid_credentials")
-        queries.delete_other_sessions(execute, user_id, session_id)
+    if not queries.update_password(user_id, session_id, verified_hash, new_hash):
+        raise ServiceError("invalid_credentials")
 
 
 def delete_account(user_id: str, session_id: str, password: str) -> None:

@@ -132,8 +132,8 @@ def bearer_of(request: Request) -> str | None:
     return token
 
 
-def authenticate(request: Request) -> None:
-    """Find out who is asking, and put `user_id` and `session_id` on `g`.
+def authenticate(request: Request) -> str:
+    """Find out who is asking: put `user_id` and `session_id` on `g`, and give the first.
 
     A header wins over the cookie by being there at all. Raises `ServiceError` `auth_missing`,
     `auth_invalid`, `auth_expired` or `csrf_failed`.
@@ -148,6 +148,7 @@ def authenticate(request: Request) -> None:
         raise ServiceError("auth_missing")
     g.user_id = claims.user_id
     g.session_id = claims.session_id
+    return claims.user_id
 
 
 def check_csrf(request: Request, claims: Claims) -> None:

@@ -40,16 +40,17 @@ def create_task(
     """
     values = _columns(body)
     limit = current_app.extensions["config"].max_tasks_per_user
-    try:
-        row = queries.insert_task(user_id, values, limit, idempotency)
-    except ServiceError as error:
-        if idempotency is None or error.code != "idempotency_key_reused":
-            raise
+    while True:
+        try:
+            row = queries.insert_task(user_id, values, limit, idempotency)
+            break
+        except ServiceError as error:
+            if idempotency is None or error.code != "idempotency_key_reused":
+                raise
         replay = _find_replay(user_id, idempotency)
         if replay is not None:
             return replay
-        queries.delete_expired_key(user_id, idempotency.key)
-        row = queries.insert_task(user_id, values, limit, idempotency)
+        queries.delete_expired_key(user_id, idempotency.key)  # and try again, as others may
     if row is not None:
         task_id, version, text = row
         return CreatedTask(task_id, version, text, replayed=False)
@@ -102,8 +103,13 @@ def update_task(
     Raises `ServiceError` `task_not_found` or `precondition_failed`.
     """
     row = None
-    if is_uuid(task_id):
-        row = queries.update_task(user_id, task_id, _columns(body), versions)
+    values = _columns(body)
+    if not values:  # only read-only fields: nothing changes
+        row = get_task(user_id, task_id)
+        if versions is not None and row[0] not in versions:
+            raise ServiceError("precondition_failed")
+    elif is_uuid(task_id):
+        row = queries.update_task(user_id, task_id, values, versions)
     if row is None:
         raise _why_not(user_id, task_id, versions)
     return row

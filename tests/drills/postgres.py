@@ -15,7 +15,7 @@ import psycopg2
 
 from app import start_postgres
 from taskflow.config import load_config
-from taskflow.release import apply_schema
+from taskflow.maintenance import apply_schema
 from tests.conftest import run_sql
 from tests.service import free_port
 
