@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_load, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate
 
 from taskflow.fields import DayOrInstant, Text
 
@@ -47,12 +47,6 @@ class Limit(fields.Integer):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
-def _read_only() -> fields.Raw:
-    return fields.Raw(
-        allow_none=True, metadata={"description": "Allowed, so that a task can be sent back."}
-    )
-
-
 class TaskFieldsSchema(Schema):
     """The fields of a task that a body may hold."""
 
@@ -67,15 +61,15 @@ class TaskFieldsSchema(Schema):
     priority = fields.String(validate=validate.OneOf(PRIORITIES))
     tags = Tags()
     dueDate = DayOrInstant(allow_none=True, metadata=_DUE_DATE)
-    id = _read_only()
-    userId = _read_only()
-    completedAt = _read_only()
-    createdAt = _read_only()
-    updatedAt = _read_only()
+    id = fields.UUID(dump_only=True)
+    userId = fields.UUID(dump_only=True)
+    completedAt = fields.AwareDateTime(dump_only=True, allow_none=True)
+    createdAt = fields.AwareDateTime(dump_only=True)
+    updatedAt = fields.AwareDateTime(dump_only=True)
 
-    @post_load
+    @pre_load
     def drop_read_only(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Drop what has no effect."""
+        """Drop what is allowed, so that a task can be sent back, and has no effect."""
         return {name: value for name, value in data.items() if name not in READ_ONLY}
 
 
@@ -83,11 +77,12 @@ class TaskPatchSchema(TaskFieldsSchema):
     """The fields of a task to change; what is left out keeps its value (RFC 7396)."""
 
     @pre_load
-    def refuse_nothing(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Refuse an empty object."""
+    def drop_read_only(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Refuse an empty object first."""
         if not data:
             raise ValidationError("Must hold at least one field.", "body")
-        return data
+        kept: dict[str, Any] = super().drop_read_only(data)
+        return kept
 
 
 class TaskCreationSchema(TaskFieldsSchema):
