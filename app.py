@@ -65,12 +65,15 @@ def embedded_postgres(config: Config) -> Iterator[str]:
     Ends the process with one line where another one runs it already.
     """
     (HOME / "data").mkdir(parents=True, exist_ok=True)
-    with (HOME / "lock").open("w") as lock:
+    with (HOME / "lock").open("a+") as lock:
+        lock.seek(0)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"taskflow: already running, with its database in {HOME}")
+            print(f"taskflow: already running on http://localhost:{lock.read()}")
             sys.exit()
+        lock.truncate(0)
+        print(config.port, end="", file=lock, flush=True)
         server = start_postgres(HOME / "data")
         try:
             postgres = Database(replace(config, database_url=server.get_uri()))
@@ -123,7 +126,7 @@ def main() -> None:
             print(f"PostgreSQL: {url}")
             os.environ["DATABASE_URL"] = url  # for the process that serves
         site = f"http://localhost:{config.port}"
-        print(f"API: {site}/api/v1\nDescription: {site}/openapi.json", flush=True)
+        print(f"API: {site}/api/v1\nDocs: {site}/docs", flush=True)
         _serve(config)
 
 

@@ -1,6 +1,6 @@
 """The configuration: one frozen record, read once from the environment and checked at the start.
 
-This is the only module that reads `os.environ`. Which door was opened (`wsgi.py` or `app.py`)
+Nothing else reads a setting from `os.environ`. Which door was opened (`wsgi.py` or `app.py`)
 says whether it is production; no variable does.
 """
 
@@ -115,6 +115,8 @@ class _Environment:
         ports = str(parts.get("port", "")).split(",")
         if not all(re.fullmatch(r"[0-9]{0,5}", port) for port in ports):
             raise ConfigError("DATABASE_URL has a port that is none")
+        if not re.fullmatch(r"[0-9]{0,4}", str(parts.get("connect_timeout", ""))):
+            raise ConfigError("DATABASE_URL must have a connect_timeout in whole seconds")
         if parts.get("sslmode", "require") not in SSL_MODES:
             raise ConfigError(f"DATABASE_URL must have a sslmode of {', '.join(SSL_MODES)}")
         return url
@@ -164,7 +166,7 @@ def load_config(production: bool, environ: Mapping[str, str] = os.environ) -> Co
             "memory:// or a redis:// URL",
         ),
         cors_origins=env.origins("CORS_ORIGINS"),
-        metrics_token=env.text("METRICS_TOKEN"),
+        metrics_token=env.matching("METRICS_TOKEN", "", r"[\x21-\x7e]*", "visible ASCII") or None,
         cookie_samesite=env.choice("COOKIE_SAMESITE", "Strict", ("Strict", "Lax", "None")),
         trusted_proxies=env.integer("TRUSTED_PROXIES", 1 if production else 0, 0, 100),
         web_threads=env.integer("WEB_THREADS", 8, 1, 1000),

@@ -1,8 +1,8 @@
 """The database: a connection for each statement, and PostgreSQL's errors in our words   (COM-001).
 
 Statements run in autocommit; a rule that needs several sends them as one string, which
-PostgreSQL runs as one transaction in one round trip. Neither this module nor `pool.py`, the only
-ones that talk to PostgreSQL, knows a table.
+PostgreSQL runs as one transaction in one round trip. This module and `pool.py` are the only ones
+that talk to PostgreSQL.
 """
 
 import logging
@@ -44,12 +44,17 @@ _READ_RETRY_SECONDS = 1  # a failure that took longer than this is not worth a s
 
 
 class UnforeseenDatabaseError(Exception):
-    """An error of PostgreSQL that is our own fault, without its DETAIL: that quotes the row."""
+    """An error of PostgreSQL that is our own fault, without what may quote a client's values.
+
+    DETAIL does, and the message does outside the classes for constraints (23) and syntax (42).
+    """
 
     def __init__(self, error: psycopg2.Error) -> None:
         diagnosis = error.diag
         constraint = diagnosis.constraint_name or ""
-        super().__init__(f"{error.pgcode} {diagnosis.message_primary or error} {constraint}")
+        told = (error.pgcode or "")[:2] in ("23", "42")
+        message = diagnosis.message_primary if told else type(error).__name__
+        super().__init__(f"{error.pgcode} {message} {constraint}".rstrip())
 
 
 class Database:
@@ -116,9 +121,9 @@ class Database:
         try:
             pool = self._open_pool()
             conn = pool.checkout()
-            if self.on_acquire:
-                self.on_acquire(time.monotonic() - started)
             try:
+                if self.on_acquire:
+                    self.on_acquire(time.monotonic() - started)
                 yield conn
             except psycopg2.Error as error:
                 if _code_of(error) == "database_unavailable":

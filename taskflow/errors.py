@@ -31,7 +31,7 @@ class Problem(NamedTuple):
 
 
 CATALOG = {
-    "validation_error": Problem(HTTPStatus.BAD_REQUEST, "The request breaks the rules below."),
+    "validation_error": Problem(HTTPStatus.BAD_REQUEST, "The request is not valid: see details."),
     "invalid_json": Problem(HTTPStatus.BAD_REQUEST, "The body is not a JSON object in UTF-8."),
     "auth_missing": Problem(HTTPStatus.UNAUTHORIZED, "This needs an access token."),
     "auth_invalid": Problem(HTTPStatus.UNAUTHORIZED, "The token is not valid here."),
@@ -39,10 +39,12 @@ CATALOG = {
     "auth_revoked": Problem(HTTPStatus.UNAUTHORIZED, "The session has ended."),
     "invalid_credentials": Problem(HTTPStatus.UNAUTHORIZED, "The email or password is wrong."),
     "csrf_failed": Problem(HTTPStatus.FORBIDDEN, "X-CSRF-Token is missing or does not match."),
-    "task_limit_exceeded": Problem(HTTPStatus.FORBIDDEN, "You hold as many tasks as you may."),
-    "not_found": Problem(HTTPStatus.NOT_FOUND, "There is nothing here."),
+    "task_limit_exceeded": Problem(HTTPStatus.FORBIDDEN, "You have reached the limit of tasks."),
+    "not_found": Problem(HTTPStatus.NOT_FOUND, "There is no such route or session."),
     "task_not_found": Problem(HTTPStatus.NOT_FOUND, "There is no such task."),
-    "method_not_allowed": Problem(HTTPStatus.METHOD_NOT_ALLOWED, "Allow names the methods."),
+    "method_not_allowed": Problem(
+        HTTPStatus.METHOD_NOT_ALLOWED, "The method is not allowed here: see Allow."
+    ),
     "email_taken": Problem(HTTPStatus.CONFLICT, "This email has an account already."),
     "precondition_failed": Problem(HTTPStatus.PRECONDITION_FAILED, "The task has changed."),
     "payload_too_large": Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body exceeds 1 MiB."),

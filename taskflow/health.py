@@ -2,6 +2,7 @@
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from flask import Response, g
@@ -24,7 +25,9 @@ blueprint = Blueprint(
 )
 
 DEGRADED_MS = 100
-CHECK_SECONDS = 2  # the answer is due within 3
+CHECK_SECONDS = 2
+ANSWER_SECONDS = 2.5  # the promise is 3
+_checker = ThreadPoolExecutor(1, "health")
 
 # Fails unless every table is there.
 CHECK = """
@@ -70,10 +73,11 @@ def get_health() -> Response:
     """
     started = time.perf_counter()
     try:
-        database().query(CHECK, {}, within=CHECK_SECONDS)
+        # In a thread: libpq gives each host of the URL its time, and the answer is due.
+        _checker.submit(database().query, CHECK, {}, CHECK_SECONDS).result(ANSWER_SECONDS)
         reached = True
     except Exception as error:  # whatever it is that keeps the database from answering
-        logger.warning("Unhealthy: %s", error)
+        logger.warning("Unhealthy: %s", str(error) or type(error).__name__)
         reached = False
     latency = round((time.perf_counter() - started) * 1000, 1)
     status = "unhealthy" if not reached else "degraded" if latency > DEGRADED_MS else "healthy"

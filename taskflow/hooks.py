@@ -66,7 +66,7 @@ def before() -> None:
         try:
             user_id = tokens.authenticate(current)
         except ServiceError:
-            limits.spend(current, None)  # a stranger, who guesses tokens perhaps
+            limits.spend_of_stranger(current)  # who guesses tokens, perhaps
             raise
     if endpoint not in UNLIMITED:
         limits.spend(current, user_id)
@@ -94,6 +94,11 @@ def _after_in_production(response: Response) -> Response:
     return response
 
 
+def _vary_by_origin(response: Response) -> Response:
+    response.vary.add("Origin")  # a cache must not give one origin's answer to another
+    return response
+
+
 def _log_request(current: Request, status: int) -> None:
     level = logging.ERROR if status >= 500 else logging.INFO
     if "quiet" in g:  # said by who found all well
@@ -116,5 +121,7 @@ def init_app(app: Flask, config: Config) -> None:
     """Register the hooks."""
     app.before_request(before)
     app.after_request(after)
+    if config.cors_origins:
+        app.after_request(_vary_by_origin)
     if config.production:
         app.after_request(_after_in_production)

@@ -1,6 +1,6 @@
 """Rate limits: a budget of requests for each user, and one of password checks for each address.
 
-Counted by the library `limits` in fixed windows, in memory or in redis. Where redis is away,
+In fixed windows, counted in memory, or in redis by the library `limits`. Where redis is away,
 requests are let through: a limit protects the service, it must not be what stops it.
 """
 
@@ -8,7 +8,7 @@ import logging
 import math
 import threading
 import time
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from flask import Request, Response, current_app, g
 from limits import RateLimitItem, parse
@@ -37,7 +37,14 @@ class Budget(NamedTuple):
     reset: int
 
 
-class _Memory:
+class Counters(Protocol):
+    """Counts what happens in windows of so many seconds."""
+
+    def hit(self, key: str, seconds: int) -> tuple[int, float]:
+        """Count one more; give the count, and when its window ends (epoch seconds)."""
+
+
+class MemoryCounters:
     """Counters of this process.
 
     The library's own start a thread every 10 ms under load: 40 µs a request, against 2.
@@ -48,27 +55,40 @@ class _Memory:
         self._windows: dict[str, tuple[int, float]] = {}
         self._swept = 0.0
 
-    def incr(self, key: str, expiry: float) -> int:
+    def hit(self, key: str, seconds: int) -> tuple[int, float]:
+        """Count one more."""
         now = time.time()
         with self._lock:
             if now > self._swept + SWEEP_SECONDS:
                 self._swept = now
                 self._windows = {k: w for k, w in self._windows.items() if w[1] > now}
-            count, end = self._windows.get(key, (0, now + expiry))
+            count, end = self._windows.get(key, (0, 0.0))
             if end <= now:
-                count, end = 0, now + expiry
-            self._windows[key] = (count + 1, end)
-        return count + 1
+                count, end = 0, now + seconds
+            window = self._windows[key] = (count + 1, end)
+        return window
 
-    def get_expiry(self, key: str) -> float:
-        return self._windows[key][1]
+
+class RedisCounters:
+    """Counters that several processes share."""
+
+    def __init__(self, uri: str) -> None:
+        options: Any = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+        self._storage = cast(Storage, storage_from_string(uri, wrap_exceptions=True, **options))
+
+    def hit(self, key: str, seconds: int) -> tuple[int, float]:
+        """Count one more; raises `StorageError`."""
+        return self._storage.incr(key, seconds), self._storage.get_expiry(key)
 
 
 class RateLimits:
     """The two budgets of every client."""
 
     def __init__(self, config: Config) -> None:
-        self._storage = _storage(config.rate_limit_storage)
+        uri = config.rate_limit_storage
+        self._counters: Counters = (
+            MemoryCounters() if uri.startswith("memory") else RedisCounters(uri)
+        )
         self._overall = parse(config.rate_limit)
         self._passwords = parse(config.auth_rate_limit)
         self._away_until = 0.0
@@ -79,38 +99,30 @@ class RateLimits:
         Raises `ServiceError` `rate_limited`.
         """
         if request.endpoint in PASSWORD_ENDPOINTS:
-            limit, key = self._passwords, f"passwords {request.remote_addr}"
+            self._take(self._passwords, f"passwords {request.remote_addr}")
         else:
-            limit, key = self._overall, user_id or f"address {request.remote_addr}"
-        budget = self._take(limit, key)
-        if budget is not None:
-            g.budget = budget
-            if budget.remaining < 0:
-                raise ServiceError("rate_limited")
+            self._take(self._overall, user_id or f"address {request.remote_addr}")
 
-    def _take(self, limit: RateLimitItem, key: str) -> Budget | None:
+    def spend_of_stranger(self, request: Request) -> None:
+        """Take a request that proved nothing off its address's budget; raises as `spend` does."""
+        self._take(self._overall, f"address {request.remote_addr}")
+
+    def _take(self, limit: RateLimitItem, key: str) -> None:
         if time.monotonic() < self._away_until:
-            return None
+            return
         try:
-            name = limit.key_for(key)
-            count = self._storage.incr(name, limit.get_expiry())
-            reset = self._storage.get_expiry(name)
+            count, end = self._counters.hit(limit.key_for(key), limit.get_expiry())
         except StorageError as error:
             if not self._away_until:
                 logger.warning(
                     "Rate limits are off, their storage is away: %s", error.storage_error
                 )
             self._away_until = time.monotonic() + AWAY_SECONDS
-            return None
+            return
         self._away_until = 0.0
-        return Budget(limit.amount, limit.amount - count, math.ceil(reset))
-
-
-def _storage(uri: str) -> Storage | _Memory:
-    if uri.startswith("memory"):
-        return _Memory()
-    options: Any = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
-    return cast(Storage, storage_from_string(uri, wrap_exceptions=True, **options))
+        g.budget = Budget(limit.amount, limit.amount - count, math.ceil(end))
+        if count > limit.amount:
+            raise ServiceError("rate_limited")
 
 
 def rate_limits() -> RateLimits:

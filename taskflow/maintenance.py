@@ -11,6 +11,7 @@ from taskflow.errors import ServiceError
 SCHEMA = Path(__file__).parent.parent / "schema.sql"
 TIMEOUT = 300  # seconds: an index over millions of rows
 ATTEMPTS, PAUSE = 20, 2  # times, and seconds in between: somebody's transaction is open
+_WAITED = ("55P03", "40P01")  # lock_not_available, deadlock_detected
 BATCH = 5000  # rows a statement, so that none holds locks for long
 
 DELETE_ENDED_SESSIONS = """
@@ -52,7 +53,8 @@ def apply_schema(config: Config) -> None:
             database.execute(SCHEMA.read_text(), {})
             return
         except ServiceError as error:
-            if error.code != "query_timeout" or attempt == ATTEMPTS:
+            waited = getattr(error.__cause__, "pgcode", None) in _WAITED
+            if not waited or attempt == ATTEMPTS:
                 raise
             time.sleep(PAUSE)
 
@@ -66,7 +68,7 @@ def purge(config: Config) -> tuple[int, int]:
 
     def repeat(statement: str) -> int:
         total = deleted = len(database.execute(statement, {"batch": BATCH}))
-        while deleted == BATCH:
+        while deleted >= BATCH:
             deleted = len(database.execute(statement, {"batch": BATCH}))
             total += deleted
         return total

@@ -75,6 +75,7 @@ def get_metrics() -> Response:
         raise ServiceError("auth_missing")
     if not secrets.compare_digest(bearer.encode(), token.encode()):
         raise ServiceError("auth_invalid")
+    publish_pool()
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
@@ -95,12 +96,17 @@ def count(response: Response) -> Response:
             auth_failures.labels(code).inc()
     elif request.endpoint == "tasks.create_task" and "Idempotency-Replayed" not in response.headers:
         tasks_created.inc()
+    publish_pool()
+    return response
+
+
+def publish_pool() -> None:
+    """Show how the pool of this process is used."""
     database: Database = current_app.extensions["database"]
     size, idle, waiting = database.usage()
     pool_size.set(size)
     pool_idle.set(idle)
     pool_waiting.set(waiting)
-    return response
 
 
 def init_app(app: Flask) -> None:

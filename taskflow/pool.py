@@ -5,6 +5,7 @@ overdue: a server or a network that went silent, since a slow statement ends by 
 """
 
 import contextlib
+import logging
 import os
 import select
 import socket
@@ -19,6 +20,8 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, parse_dsn
 from psycopg2.pool import ThreadedConnectionPool
 
 from taskflow.config import Config
+
+logger = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
 Params = Mapping[str, Any]
@@ -131,14 +134,13 @@ class Pool(ThreadedConnectionPool):
 
     def _open_connection(self) -> Connection:
         parameters = dict(self._kwargs)
-        name = parameters.pop("application_name", "taskflow")
-        options = f"{parameters.pop('options', '')} -c application_name={name}"
-        options += "".join(f" -c {key}={value}" for key, value in self._settings.items())
         if self._takes_options:
+            ours = "".join(f"-c {name}={value} " for name, value in self._settings.items())
+            options = f"{ours}-c IntervalStyle=iso_8601 {parameters.get('options', '')}"
             try:
-                conn = _connect(options=options, **parameters)
-                # PgBouncer can be told to ignore them, and then it knows no name.
-                if conn.info.parameter_status("application_name") == name:
+                conn = _connect(**{**parameters, "options": options})
+                # PgBouncer can be told to ignore them: the server says which style is in force.
+                if conn.info.parameter_status("IntervalStyle") == "iso_8601":
                     return conn
                 conn.close()
             except psycopg2.OperationalError as error:
@@ -147,7 +149,7 @@ class Pool(ThreadedConnectionPool):
             self._takes_options = False
         # PgBouncer takes no options. A SET would stay with its connection for whoever comes
         # next, so each statement brings its own (SET LOCAL, in the same round trip).
-        conn = _connect(application_name=name, **parameters)
+        conn = _connect(**parameters)
         conn.settings = "".join(f"SET LOCAL {k} = '{v}'; " for k, v in self._settings.items())
         return conn
 
@@ -195,6 +197,9 @@ class Pool(ThreadedConnectionPool):
         now = time.monotonic()
         with self._lock:
             overdue = [conn for conn in self._used.values() if conn.deadline < now]
+            if overdue:  # one thread finds out whether a new connection does better
+                self._failure = psycopg2.OperationalError("the server has gone silent")
+                self._probe_at = now
         if overdue:
             self.close_idle()
         for conn in overdue:
@@ -203,8 +208,11 @@ class Pool(ThreadedConnectionPool):
 
 def _watch(reference: weakref.ref[Pool]) -> None:
     while (pool := reference()) is not None:
-        pool.cut_off_overdue()
-        pool.close_surplus()
+        try:
+            pool.cut_off_overdue()
+            pool.close_surplus()
+        except Exception:
+            logger.exception("The pool's watch failed")
         del pool
         time.sleep(_WATCH_SECONDS)
 
@@ -212,6 +220,7 @@ def _watch(reference: weakref.ref[Pool]) -> None:
 def connection_parameters(config: Config) -> dict[str, Any]:
     """Give libpq's keywords for DATABASE_URL; what the URL says itself wins over our defaults."""
     defaults: dict[str, Any] = {
+        "application_name": "taskflow",
         "client_encoding": "UTF8",
         "connect_timeout": 2,  # seconds, per host
         # A network that went silent ends a connection within these, not after hours.

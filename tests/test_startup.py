@@ -30,6 +30,11 @@ PRODUCTION = {"DATABASE_URL": "postgresql://db.example/taskflow", "JWT_SECRET": 
         ("DATABASE_URL", ""),
         ("DATABASE_URL", "mysql://db/taskflow"),
         ("DATABASE_URL", "postgresql://u:p%zz@db/taskflow"),
+        ("DATABASE_URL", "postgresql://db:99999999/taskflow"),
+        ("DATABASE_URL", "postgresql://db/taskflow?sslmode=bogus"),
+        ("DATABASE_URL", "postgresql://db/taskflow?connect_timeout=abc"),
+        ("DATABASE_URL", "postgresql://db/taskflow\udcff"),
+        ("METRICS_TOKEN", "two words"),
         ("JWT_SECRET", ""),
         ("JWT_SECRET", "dev-secret"),
         ("JWT_SECRET", "x" * 31),
@@ -163,7 +168,7 @@ def test_a_database_without_the_schema_is_unhealthy(empty_database: Callable[[],
 def test_the_web_process_logs_json_and_ends_in_peace(config: Config) -> None:
     service = Service(config.database_url or "")
     status, body, headers = service.get("/health", **{"X-Request-ID": "router-1"})
-    assert (status, body["status"]) == (200, "healthy")
+    assert (status, body["status"] != "unhealthy") == (200, True)
     assert headers["X-Correlation-ID"] == "router-1"
     assert headers["Strict-Transport-Security"]
     idle = HTTPConnection("127.0.0.1", service.port)  # kept alive through the stop
@@ -228,7 +233,7 @@ def test_python_app_py_serves_and_says_where(config: Config) -> None:
         assert process.stdout is not None
         assert [process.stdout.readline(), process.stdout.readline()] == [
             f"API: http://localhost:{port}/api/v1\n",
-            f"Description: http://localhost:{port}/openapi.json\n",
+            f"Docs: http://localhost:{port}/docs\n",
         ]
         assert wait_for(f"http://localhost:{port}/health") == 200
         second = run(f"{sys.executable} app.py", env)

@@ -18,7 +18,7 @@ class Email(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if not text.isprintable():  # two addresses that look the same would be two accounts
+        if not text.isprintable():  # what can't be seen must not tell two accounts apart
             raise ValidationError(validate.Email.default_message)
         return text
 
@@ -29,7 +29,7 @@ def _new_password() -> Text:
 
 
 def _known_password() -> Text:
-    # A wrong password is answered as such, however long it is; what hashing costs is bounded.
+    # Longer than any password may be: a wrong one is answered as such.
     return Text(0, 1024, required=True)
 
 

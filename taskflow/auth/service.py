@@ -1,5 +1,6 @@
 """The rules of accounts and sessions: who may begin one, go on with one and end one."""
 
+import unicodedata
 from typing import NamedTuple
 
 from flask import Request
@@ -30,18 +31,19 @@ def register(request: Request, email: str, password: str) -> Session:
 
 def login(request: Request, email: str, password: str) -> Session:
     """Begin a session; raises `ServiceError` `invalid_credentials`, for either in equal time."""
-    found = queries.find_credentials(_email_key(email))
-    user_id, password_hash = found or (None, None)
-    if not passwords.verify_password(password_hash, password):
-        raise ServiceError("invalid_credentials")
-    rehash = passwords.needs_rehash(password_hash)
-    new_hash = passwords.hash_password(password) if rehash else password_hash
-    row = queries.insert_session(user_id, password_hash, new_hash, *_client_of(request))
-    if row is None:
-        raise ServiceError("invalid_credentials")
-    user, session_id, refresh_id = row
-    csrf = tokens.new_csrf_token()
-    return Session(user_id, user, tokens.issue(user_id, session_id, refresh_id, csrf))
+    for _ in range(2):  # a login beside this one may just have renewed the hash
+        found = queries.find_credentials(_email_key(email))
+        user_id, password_hash = found or (None, None)
+        if not passwords.verify_password(password_hash, password):
+            break
+        rehash = passwords.needs_rehash(password_hash)
+        new_hash = passwords.hash_password(password) if rehash else password_hash
+        row = queries.insert_session(user_id, password_hash, new_hash, *_client_of(request))
+        if row is not None:
+            user, session_id, refresh_id = row
+            csrf = tokens.new_csrf_token()
+            return Session(user_id, user, tokens.issue(user_id, session_id, refresh_id, csrf))
+    raise ServiceError("invalid_credentials")
 
 
 def refresh(request: Request) -> Session:
@@ -69,28 +71,44 @@ def refresh(request: Request) -> Session:
 def logout(request: Request) -> str:
     """End the session of whichever token came, if it had not ended already; give its user's id.
 
-    Raises `ServiceError` `auth_missing`, `auth_invalid`, `auth_expired` or `csrf_failed`.
+    A cookie that is no good does not keep the next token from being looked at: a page can't
+    remove it. Raises `ServiceError` `auth_missing`, `auth_invalid`, `auth_expired` or
+    `csrf_failed`.
     """
-    claims = _refresh_claims(request)
-    if claims is None and (bearer := tokens.bearer_of(request)):
-        claims = tokens.verifier().verify(bearer)
-    if claims is None and (cookie := request.cookies.get(tokens.ACCESS_COOKIE)):
-        claims = tokens.verifier().verify(cookie, "access")
-        tokens.check_csrf(request, claims)
-    if claims is None:
-        raise ServiceError("auth_missing")
-    queries.delete_session(claims.user_id, claims.session_id)
-    return claims.user_id
+    failure = ServiceError("auth_missing")
+    for find in (_refresh_claims, _bearer_claims, _access_claims):
+        try:
+            claims = find(request)
+        except ServiceError as error:
+            failure = error
+            continue
+        if claims is not None:
+            queries.delete_session(claims.user_id, claims.session_id)
+            return claims.user_id
+    raise failure
 
 
 def _refresh_claims(request: Request) -> Claims | None:
     """Verify the refresh cookie, which is looked at first, whatever the header holds."""
-    cookie = request.cookies.get(tokens.REFRESH_COOKIE)
+    return _cookie_claims(request, tokens.REFRESH_COOKIE, "refresh")
+
+
+def _access_claims(request: Request) -> Claims | None:
+    return _cookie_claims(request, tokens.ACCESS_COOKIE, "access")
+
+
+def _cookie_claims(request: Request, name: str, kind: str) -> Claims | None:
+    cookie = request.cookies.get(name)
     if not cookie:
         return None
-    claims = tokens.verifier().verify(cookie, "refresh")
+    claims = tokens.verifier().verify(cookie, kind)
     tokens.check_csrf(request, claims)
     return claims
+
+
+def _bearer_claims(request: Request) -> Claims | None:
+    bearer = tokens.bearer_of(request)
+    return tokens.verifier().verify(bearer) if bearer else None
 
 
 def change_password(user_id: str, session_id: str, current: str, new: str) -> None:
@@ -125,7 +143,7 @@ def _verify(user_id: str, session_id: str, password: str) -> str:
 
 def _email_key(email: str) -> str:
     """Give what makes two spellings the same email, whatever the database's locale."""
-    return email.casefold()
+    return unicodedata.normalize("NFC", email).lower()
 
 
 def _client_of(request: Request) -> tuple[str | None, str | None]:

@@ -120,16 +120,10 @@ def verifier() -> Verifier:
 def bearer_of(request: Request) -> str | None:
     """Give the token of an Authorization header, whose scheme is in any case (RFC 9110 11.1).
 
-    Raises `ServiceError` `auth_invalid` for a header that holds no single bearer token.
+    None where there is none: a router may have put credentials of another scheme there.
     """
-    header = request.headers.get("Authorization")
-    if header is None:
-        return None
-    scheme, _, token = header.strip().partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token or " " in token:
-        raise ServiceError("auth_invalid")
-    return token
+    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def authenticate(request: Request) -> str:
@@ -211,7 +205,8 @@ def init_app(app: Flask, config: Config) -> None:
         JWT_ACCESS_COOKIE_NAME=ACCESS_COOKIE,
         JWT_REFRESH_COOKIE_NAME=REFRESH_COOKIE,
         JWT_REFRESH_COOKIE_PATH="/api/v1/auth",
-        JWT_COOKIE_SECURE=config.production,
+        # A browser takes SameSite=None with Secure only.
+        JWT_COOKIE_SECURE=config.production or config.cookie_samesite == "None",
         JWT_COOKIE_SAMESITE=config.cookie_samesite,
         JWT_COOKIE_CSRF_PROTECT=False,  # ours is one value for the whole session: check_csrf()
     )

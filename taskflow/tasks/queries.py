@@ -233,14 +233,23 @@ def update_task(
 
 
 def delete_task(user_id: str, task_id: str, versions: list[int] | None) -> bool:
-    """Delete a task; False where no such version is there. With None any version will do."""
+    """Delete a task; False where no such version is there. With None any version will do.
+
+    The lock on the user comes first, here as where an account is deleted: no deadlock.
+    """
     return bool(
         database().execute(
             f"""
             /* delete_task */
-            WITH deleted AS (
+            WITH owner AS (
+              SELECT users.id AS owner_id
+              FROM users
+              WHERE users.id = %(user_id)s::uuid
+              FOR NO KEY UPDATE
+            ), deleted AS (
               DELETE FROM tasks
-              WHERE user_id = %(user_id)s::uuid
+              USING owner
+              WHERE user_id = owner_id
                 AND id = %(task_id)s::uuid
                 {"" if versions is None else IF_VERSION}
               RETURNING user_id

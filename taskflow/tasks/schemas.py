@@ -41,10 +41,13 @@ class Tags(fields.List[str]):
 class Limit(fields.Integer):
     """A page's size, in plain digits: int() would take spaces and underscores too."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(metadata={"minimum": 1, "maximum": 100}, **kwargs)
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if not re.fullmatch(r"[0-9]{1,3}", value):
-            raise self.make_error("invalid")
-        return super()._deserialize(value, attr, data, **kwargs)
+        if not re.fullmatch(r"0*([1-9][0-9]?|100)", value):
+            raise ValidationError("Must be a whole number from 1 to 100.")
+        return int(value)
 
 
 class TaskFieldsSchema(Schema):
@@ -99,7 +102,7 @@ class TaskCreationSchema(TaskFieldsSchema):
 class TaskListQuerySchema(Schema):
     """Which tasks to list, and in which order."""
 
-    limit = Limit(load_default=20, validate=validate.Range(1, 100))
+    limit = Limit(load_default=20)
     cursor = Text(1, 2000, metadata={"description": "nextCursor of the page before."})
     sort = fields.String(
         load_default="-createdAt",
