@@ -118,9 +118,9 @@ def test_an_unknown_email_and_a_wrong_password_are_answered_alike(client: FlaskC
     register(client)
 
     def attempt(**changes: str) -> tuple[dict[str, Any], float]:
-        started = time.perf_counter()
+        started = time.thread_time()  # CPU: other processes do not count
         response = client.post(f"{AUTH}/login", json={**CREDENTIALS, **changes})
-        took = time.perf_counter() - started
+        took = time.thread_time() - started
         assert_error(response, 401, "invalid_credentials")
         return {**response.json["error"], "correlationId": None}, took
 

@@ -176,7 +176,7 @@ def test_the_web_process_logs_json_and_ends_in_peace(config: Config) -> None:
     assert idle.getresponse().read()
     started = time.monotonic()
     lines = [json.loads(line) for line in service.stop()]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15  # a kept connection would be waited for 28 s
     assert service.process.returncode == 0
     idle.close()
     assert {"gunicorn.error", "taskflow.request"} <= {line["logger"] for line in lines}
