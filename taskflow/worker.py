@@ -4,7 +4,9 @@ When it stops, gunicorn's own lets the listening socket be until it ends: the ke
 connections, and resets them then. This one serves what the kernel has taken, and closes it.
 """
 
-from gunicorn.workers.gthread import ThreadWorker
+import time
+
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 
 class Worker(ThreadWorker):
@@ -21,3 +23,5 @@ class Worker(ThreadWorker):
                 taken = self.nr_conns
                 self.accept(listener)
             listener.close()
+        for conn in self.pending_conns:  # that never said a word: gunicorn would wait for them
+            conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)

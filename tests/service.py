@@ -53,8 +53,8 @@ def run(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
 class Service:
     """The web process, on a port of its own; its output is kept."""
 
-    def __init__(self, database_url: str, **changes: str) -> None:
-        self.port = free_port()
+    def __init__(self, database_url: str, port: int = 0, **changes: str) -> None:
+        self.port = port or free_port()
         env = production_env(database_url, PORT=str(self.port), **changes)
         self.process = subprocess.Popen(
             ["sh", "-c", f"exec {procfile('web')}"],

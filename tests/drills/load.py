@@ -53,6 +53,7 @@ class Client:
 
     def __init__(self, port: int, token: str | None = None) -> None:
         self.port, self.token = port, token
+        self.cookies: dict[str, str] = {}
         self._conn: HTTPConnection | None = None
 
     def __call__(
@@ -73,6 +74,9 @@ class Client:
             self._conn.request(method, path, data, given)
             response = self._conn.getresponse()
             text = response.read()
+            for cookie in response.headers.get_all("Set-Cookie", []):
+                name, _, value = cookie.partition("=")
+                self.cookies[name] = value.partition(";")[0]
             if response.will_close:
                 self.close()
             return response.status, json.loads(text or b"null"), dict(response.getheaders())
@@ -90,16 +94,18 @@ class Client:
 class Load:
     """So many clients, each a user, reading and writing as fast as they are answered."""
 
+    client_class = Client
+
     def __init__(
         self, port: int, clients: int = 16, idempotent: bool = False, pause: float = 0.002
     ) -> None:
         self.record = Record()
         self._stop = threading.Event()
         self._idempotent, self._pause = idempotent, pause
-        self.clients = []
+        self.clients: list[Client] = []
         for _ in range(clients):
             credentials = {"email": f"{uuid.uuid4()}@example.com", "password": PASSWORD}
-            client = Client(port)
+            client = self.client_class(port)
             status, session, _ = client("POST", "/api/v1/auth/register", credentials)
             assert status == 201, session
             client.token = session["accessToken"]

@@ -1,5 +1,6 @@
 """A PostgreSQL server of the drill's own, to stop, kill and promote."""
 
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -44,6 +45,16 @@ def as_server_user() -> dict[str, Any]:
         shutil.rmtree(data)
         user = pwd.getpwnam("pgserver")
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended just now
+            _state, its_parent, *_ = path.read_text().rpartition(")")[2].split()
+            if int(its_parent) == parent:
+                found.append(int(path.parent.name))
+    return found
 
 
 class Postgres:
@@ -96,6 +107,12 @@ class Postgres:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to every process of the server, the postmaster first."""
+        for pid in (self.pid(), *_children(self.pid())):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def pid(self) -> int:
         """Give the postmaster's process id."""

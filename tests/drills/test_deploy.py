@@ -1,0 +1,184 @@
+"""The service is stopped and replaced under load, as a platform does it."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.drills.callers import Callers, count_unanswered
+from tests.drills.conftest import SHORT
+from tests.drills.load import Client, look_for, wait_for
+from tests.drills.postgres import Postgres
+from tests.service import Service, free_port
+
+IN_FLIGHT = 10  # seconds, of the longest request that a stop waits for here
+KILLED_AFTER = 30  # seconds, by the platform
+IDLE_EXIT = 6  # seconds, for a stop with nothing in flight
+SILENT = 5.5  # seconds; after 5 gunicorn parks a connection that never said a word
+ROUNDS = 2 if SHORT else 10
+
+
+@contextlib.contextmanager
+def idle_connections(port: int) -> Iterator[None]:
+    """Keep connections that were answered once, and some that never said a word."""
+    with contextlib.ExitStack() as stack:
+        for number in range(6):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            if number % 2:
+                sock.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert sock.recv(4096).startswith(b"HTTP/1.1 200")
+        yield
+
+
+@contextlib.contextmanager
+def update_in_flight(client: Client, url: str) -> Iterator[list[tuple[int, float]]]:
+    """Send an update that waits for a lock; give the list that its status and time come into."""
+    status, task, _ = client("POST", "/api/v1/tasks", {"title": "to be locked"})
+    assert status == 201
+    answered: list[tuple[int, float]] = []
+
+    def update() -> None:
+        path = f"/api/v1/tasks/{task['id']}"
+        status, _, _ = client("PATCH", path, {"description": "unlocked"})
+        answered.append((status, time.monotonic()))
+
+    holder = psycopg2.connect(url)
+    holder.cursor().execute("SELECT FROM tasks WHERE id = %s FOR UPDATE", [task["id"]])
+    threads = [threading.Timer(IN_FLIGHT, holder.rollback), threading.Thread(target=update)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answered
+    finally:
+        for thread in threads:
+            thread.join()
+        holder.close()
+        client.close()
+
+
+def test_a_stop_under_load_drops_no_request_and_waits_for_nobody_idle(
+    postgres: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    service = serve(postgres.url(), DB_STATEMENT_TIMEOUT="20")
+    load = Callers(service.port)
+    locked = Client(service.port, load.clients[0].token)
+    with update_in_flight(locked, postgres.url()) as answered, idle_connections(service.port):
+        with load:
+            time.sleep(SILENT)
+            stopped = time.monotonic()
+            service.process.terminate()
+            time.sleep(2)
+        assert service.process.wait(KILLED_AFTER) == 0
+        gone = time.monotonic()
+    [(status, at)] = answered
+    findings = look_for(load.record, postgres.url())
+    figures(
+        load.record,
+        findings,
+        unanswered=count_unanswered(load.record, postgres.url()) - 1,  # but for the locked one
+        after_sigterm=dict(load.record.statuses(since=stopped)),
+        exit=gone - stopped,
+        exit_after_the_last_answer=gone - at,
+    )
+    assert status == 200
+    assert at > stopped + 2
+    assert gone < at + IDLE_EXIT
+    assert (findings.lost, findings.doubled) == (0, 0)
+    assert count_unanswered(load.record, postgres.url()) == 1
+    assert set(load.record.statuses()) == {0, 200, 201}
+    assert set(load.record.codes()) <= {"refused", "closed"}
+
+
+def stop(service: Service) -> float:
+    """Send SIGTERM and give the seconds until the process had ended well."""
+    started = time.monotonic()
+    service.process.terminate()
+    assert service.process.wait(KILLED_AFTER) == 0
+    return time.monotonic() - started
+
+
+class Balancer:
+    """HAProxy, in front of instances of the service."""
+
+    def __init__(self, ports: list[int]) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="taskflow-haproxy-"))
+        servers = "\n".join(f"  server s{port} 127.0.0.1:{port}" for port in ports)
+        (self.folder / "config").write_text(f"""
+global
+  stats socket {self.folder}/admin level admin
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 60s
+  timeout server 40s
+  timeout check 1s
+  # Another instance where there is no connection; what has been sent is not sent again.
+  option redispatch 1
+  retry-on conn-failure
+frontend public
+  bind 127.0.0.1:{self.port}
+  default_backend instances
+backend instances
+  option forwardfor
+  option httpchk GET /health/live
+  default-server check inter 200ms fall 2 rise 2
+{servers}
+""")
+        self._process = subprocess.Popen(["haproxy", "-db", "-f", self.folder / "config"])
+
+    def is_up(self, port: int) -> bool:
+        """Whether an instance has passed its checks."""
+        with socket.socket(socket.AF_UNIX) as admin:
+            try:
+                admin.connect(str(self.folder / "admin"))
+            except OSError:
+                return False
+            admin.sendall(b"show stat\n")
+            rows = [row.split(",") for row in admin.makefile().read().splitlines()]
+        header = rows[0]
+        [row] = [row for row in rows if row[1:2] == [f"s{port}"]]
+        state = dict(zip(header, row, strict=False))
+        return state["status"] == "UP" and state["check_status"] == "L7OK"
+
+    def remove(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(10)
+        shutil.rmtree(self.folder)
+
+
+@pytest.mark.skipif(not shutil.which("haproxy"), reason="HAProxy is not installed")
+def test_instances_are_replaced_in_turn_and_nobody_notices(
+    postgres: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    instances = [serve(postgres.url()), serve(postgres.url())]
+    balancer = Balancer([instance.port for instance in instances])
+    stops = []
+    try:
+        wait_for(lambda: all(balancer.is_up(instance.port) for instance in instances), 5)
+        with Callers(balancer.port) as load:
+            for number in [0, 1] * ROUNDS:
+                time.sleep(0.5)
+                port = instances[number].port
+                stops.append(stop(instances[number]))
+                instances[number] = serve(postgres.url(), port=port)
+                wait_for(lambda: balancer.is_up(port), 10)
+    finally:
+        balancer.remove()
+    findings = look_for(load.record, postgres.url())
+    unanswered = count_unanswered(load.record, postgres.url())
+    more = {"restarts": len(stops), "slowest_exit": max(stops)}
+    figures(load.record, findings, unanswered=unanswered, **more)
+    assert (findings.lost, findings.doubled, unanswered) == (0, 0, 0)
+    assert set(load.record.statuses()) == {200, 201}
+    assert max(stops) < IDLE_EXIT

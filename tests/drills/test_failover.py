@@ -1,0 +1,145 @@
+"""The primary dies or goes silent and a standby takes over: the service follows by itself."""
+
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.conftest import PASSWORD, run_sql
+from tests.drills.conftest import SHORT
+from tests.drills.load import CATALOG_503, Load, look_for, wait_for
+from tests.drills.postgres import Postgres
+from tests.drills.test_database_faults import KILL_SESSIONS, LONGEST, RECOVERY, recovered
+from tests.service import Service
+
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskflow'"
+SYNC_STATE = "SELECT sync_state FROM pg_stat_replication"
+
+
+def follow(standby: Postgres, primary: Postgres) -> None:
+    """Make a server a standby of another one, which waits for it with every commit."""
+    shutil.rmtree(standby.data, ignore_errors=True)
+    for left in standby.folder.glob(".s.PGSQL*"):  # by a postmaster that was killed
+        left.unlink()
+    source = f"host=127.0.0.1 port={primary.port} user=postgres application_name=standby"
+    standby.run("pg_basebackup", "-d", source, "-D", str(standby.data), "-R", "-c", "fast",
+                "--no-sync")  # fmt: skip
+    standby.settings["wal_retrieve_retry_interval"] = "100ms"  # a promotion may wait for it
+    standby.start()
+    # After the copy: the standby, once it is the primary, has nobody to wait for.
+    run_sql(primary.url(), "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+    run_sql(primary.url(), "ALTER SYSTEM SET synchronous_commit = 'remote_apply'")
+    run_sql(primary.url(), "SELECT pg_reload_conf()")
+    wait_for(lambda: run_sql(primary.url(), SYNC_STATE) == [("sync",)], 10)
+
+
+@pytest.fixture
+def standby(postgres: Postgres) -> Iterator[Postgres]:
+    """A synchronous standby of the drill's server."""
+    server = Postgres()
+    try:
+        follow(server, postgres)
+        yield server
+    finally:
+        server.remove()
+
+
+def url_of(*ports: int) -> str:
+    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+    return f"postgresql://postgres@{hosts}/taskflow"
+
+
+def assert_kept(loads: tuple[Load, Load], primary: Postgres, figures: Any, **more: Any) -> None:
+    """Assert what holds for the clients without and with Idempotency-Keys, and print it."""
+    for load in loads:
+        record, findings = load.record, look_for(load.record, primary.url())
+        figures(record, findings, **more)
+        assert (findings.lost, findings.doubled) == (0, 0)
+        assert findings.acknowledged > 100
+        assert set(record.statuses()) <= {200, 201, 503}
+        assert set(record.codes()) <= CATALOG_503
+        assert all(answer.retry_after for answer in record.answers if answer.status == 503)
+
+
+def wait_until_recovered(loads: tuple[Load, Load], seconds: float) -> float:
+    """Wait until both are served again, and give the seconds it took."""
+    since = time.monotonic()
+    wait_for(lambda: all(recovered(load.record, since)() for load in loads), seconds)
+    return time.monotonic() - since
+
+
+def test_the_primary_is_killed_and_the_standby_promoted(
+    postgres: Postgres, standby: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    service = serve(url_of(postgres.port, standby.port))
+    primary, other = postgres, standby
+    promotions, followed = [], []
+    loads = plain, keyed = Load(service.port, 8), Load(service.port, 8, idempotent=True)
+    with plain, keyed:
+        for _ in range(1 if SHORT else 4):
+            time.sleep(1)
+            killed = time.monotonic()
+            primary.send(signal.SIGKILL)
+            other.promote()
+            promotions.append(time.monotonic() - killed)
+            followed.append(wait_until_recovered(loads, RECOVERY))
+            primary, other = other, primary
+            follow(other, primary)  # the one that died comes back as a standby
+            run_sql(primary.url(), KILL_SESSIONS)
+            wait_until_recovered(loads, RECOVERY)
+            wait_for(lambda: run_sql(other.url(), SESSIONS) == [(0,)], RECOVERY)
+    assert_kept(loads, primary, figures, promotion=max(promotions), followed=max(followed))
+    # With keys all that was sent was acknowledged in the end, and stands there once.
+    [(held,)] = run_sql(primary.url(), "SELECT count(*) FROM idempotency_keys")
+    assert held - len(keyed.record.created) <= len(keyed.clients)  # cut short by the end
+
+
+@pytest.mark.skipif(SHORT, reason="takes long")
+def test_the_primary_goes_silent_and_the_standby_is_promoted(
+    postgres: Postgres, standby: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    service = serve(url_of(postgres.port, standby.port))
+    loads = plain, keyed = Load(service.port, 4), Load(service.port, 4, idempotent=True)
+    try:
+        with plain, keyed:
+            time.sleep(1)
+            postgres.send(signal.SIGSTOP)
+            silent = time.monotonic()
+            standby.promote()
+            # Those who waited for the old one give up; then each connect asks it first.
+            wait_until_recovered(loads, LONGEST + RECOVERY)
+            took = time.monotonic() - silent
+            assert service.get("/health")[0] == 200
+            time.sleep(1)
+    finally:
+        postgres.send(signal.SIGKILL)  # it would come back as a second primary
+    assert_kept(loads, standby, figures, failover=took)
+    assert max(load.record.longest() for load in loads) < LONGEST
+
+
+@pytest.mark.parametrize("hosts", [2] if SHORT else [1, 2, 3])
+def test_every_host_is_silent(hosts: int, serve: Callable[..., Service], figures: Any) -> None:
+    def ask(method: str, path: str, body: Any) -> tuple[int, float]:
+        started = time.monotonic()
+        status, _, _ = service.request(method, path, body)
+        return status, time.monotonic() - started
+
+    credentials = {"email": "ann@example.com", "password": PASSWORD}
+    with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
+        silent = [  # nobody accepts
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(hosts)
+        ]
+        service = serve(url_of(*(sock.getsockname()[1] for sock in silent)))
+        health = threads.submit(ask, "GET", "/health", None)
+        login = threads.submit(ask, "POST", "/api/v1/auth/login", credentials)
+        (health_status, health_took), (login_status, login_took) = health.result(), login.result()
+    figures(health=health_took, login=login_took)
+    assert (health_status, login_status) == (503, 503)
+    assert login_took < LONGEST
+    assert health_took < 3

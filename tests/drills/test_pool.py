@@ -1,0 +1,192 @@
+"""Too many slow requests, statements that do not end, and a server that says nothing at all."""
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+
+from tests.conftest import PASSWORD, run_sql
+from tests.drills.conftest import SHORT
+from tests.drills.load import CATALOG_503, Answer, Load, look_for, wait_for
+from tests.drills.postgres import Postgres
+from tests.drills.test_database_faults import LONGEST, RECOVERY, recovered
+from tests.service import Service
+
+NARROW = {"DB_POOL_MAX": "2", "DB_POOL_TIMEOUT": "1", "DB_STATEMENT_TIMEOUT": "2"}
+CLIENTS = 8  # as many as WEB_THREADS: none of them waits for a thread
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskflow'"
+WAITING = f"{SESSIONS} AND wait_event_type = 'Lock'"
+SLEEP = """
+CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_sleep(5);
+  RETURN NEW;
+END $$;
+CREATE TRIGGER sleep BEFORE INSERT ON tasks
+FOR EACH ROW WHEN (NEW.title = 'slow') EXECUTE FUNCTION sleep()
+"""
+
+
+@contextmanager
+def holding(postgres: Postgres, lock: str) -> Iterator[None]:
+    """Hold a lock in a transaction of the drill's own."""
+    with closing(psycopg2.connect(postgres.url())) as conn:
+        with conn.cursor() as cursor:
+            cursor.execute(lock)
+        yield
+        conn.rollback()
+
+
+def ask(threads: ThreadPoolExecutor, load: Load, clients: int, *request: Any) -> list[Future]:
+    """Send a request of so many clients, all at once."""
+    return [threads.submit(load.send, client, *request) for client in load.clients[:clients]]
+
+
+def ask_all(threads: ThreadPoolExecutor, load: Load, *request: Any) -> list[Answer]:
+    """Send a request of every client, all at once, and give their answers."""
+    before = len(load.record.answers)
+    for future in ask(threads, load, len(load.clients), *request):
+        future.result()
+    return load.record.answers[before:]
+
+
+def assert_no_slot_is_lost(threads: ThreadPoolExecutor, load: Load, postgres: Postgres) -> None:
+    """Assert that as many slow requests as there are connections run at the same time."""
+    with holding(postgres, "LOCK TABLE tasks"):
+        slow = ask(threads, load, 2, "GET", "/api/v1/tasks")
+        wait_for(lambda: run_sql(postgres.url(), WAITING) == [(2,)], 1)
+    assert [future.result()[0] for future in slow] == [200, 200]
+    assert run_sql(postgres.url(), SESSIONS) == [(2,)]
+
+
+def test_a_pool_that_is_exhausted_again_and_again(
+    postgres: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    service = serve(postgres.url(), **NARROW)
+    requests = (("GET", "/api/v1/tasks"), ("POST", "/api/v1/tasks", {"title": "x"}))
+    waits, most = [], 0
+    with closing(Load(service.port, CLIENTS)) as load, ThreadPoolExecutor(CLIENTS) as threads:
+        for turn in range(2 if SHORT else 10):
+            with holding(postgres, "LOCK TABLE tasks"):
+                answers = ask_all(threads, load, *requests[turn % 2])
+                [(sessions,)] = run_sql(postgres.url(), SESSIONS)
+            most = max(most, sessions)
+            waits += [a.seconds for a in answers if a.code == "pool_exhausted"]
+            assert Counter(a.code for a in answers) == {
+                "pool_exhausted": CLIENTS - 2,
+                "query_timeout": 2,
+            }
+            assert_no_slot_is_lost(threads, load, postgres)
+    figures(load.record, longest_wait=max(waits), most_connections=most)
+    assert max(waits) < 2  # DB_POOL_TIMEOUT + 1 s
+    assert most <= 2
+    assert all(a.retry_after for a in load.record.answers if a.status == 503)
+
+
+def test_transactions_that_time_out_leave_nothing_and_lose_no_slot(
+    postgres: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    service = serve(postgres.url(), **NARROW)
+    change = ("PUT", "/api/v1/auth/password")
+    passwords = {"currentPassword": PASSWORD, "newPassword": "another horse battery"}
+    with closing(Load(service.port, CLIENTS)) as load, ThreadPoolExecutor(CLIENTS) as threads:
+        for _ in range(1 if SHORT else 5):
+            # The first statement of the transaction passes, the second one waits.
+            with holding(postgres, "LOCK TABLE sessions IN SHARE MODE"):
+                answers = ask_all(threads, load, *change, passwords)
+            assert {a.code for a in answers} == {"query_timeout", "pool_exhausted"}
+            assert_no_slot_is_lost(threads, load, postgres)
+        # The old passwords are still good.
+        answers = [load.send(client, *change, passwords)[0] for client in load.clients]
+    figures(load.record)
+    assert answers == [204] * CLIENTS
+
+
+def test_statements_that_do_not_end_are_cut_off_and_hold_nobody_up(
+    postgres: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    turns = 1 if SHORT else 5
+    run_sql(postgres.url(), SLEEP)
+    service = serve(postgres.url(), DB_STATEMENT_TIMEOUT="0.5")
+    slow = Load(service.port, clients=1)
+    with closing(slow), Load(service.port, clients=4) as load:
+        [client] = slow.clients
+        status, task = slow.send(client, "POST", "/api/v1/tasks", {"title": "locked"})
+        assert status == 201
+        path = f"/api/v1/tasks/{task['id']}"
+        for _ in range(turns):
+            slow.send(client, "POST", "/api/v1/tasks", {"title": "slow"})
+            with holding(postgres, "SELECT FROM tasks WHERE title = 'locked' FOR UPDATE"):
+                slow.send(client, "PATCH", path, {"priority": "high"})
+        cut_off = slow.record.answers[1:]
+        run_sql(postgres.url(), "DROP TRIGGER sleep ON tasks")
+        assert slow.send(client, "PATCH", path, {"priority": "high"})[0] == 200
+        assert slow.send(client, "POST", "/api/v1/tasks", {"title": "slow"})[0] == 201
+    figures(slow.record, the_others=dict(load.record.statuses()))
+    assert [(a.status, a.code, a.retry_after) for a in cut_off] == [
+        (503, "query_timeout", True)
+    ] * turns * 2
+    assert all(0.4 < a.seconds < 1.5 for a in cut_off)
+    assert set(load.record.statuses()) == {200, 201}
+    assert run_sql(postgres.url(), "SELECT count(*) FROM tasks WHERE title = 'slow'") == [(1,)]
+
+
+def probe(service: Service, path: str, until: float) -> list[tuple[int, float]]:
+    """Ask for the health again and again; give each status and the seconds it took."""
+    probes = []
+    while (started := time.monotonic()) < until:
+        status, _, _ = service.get(path)
+        probes.append((status, time.monotonic() - started))
+        time.sleep(0.25)
+    return probes
+
+
+def test_the_server_is_silent_for_eight_seconds(
+    postgres: Postgres, serve: Callable[..., Service], figures: Any
+) -> None:
+    service = serve(postgres.url())
+    plain, keyed = (
+        Load(service.port, CLIENTS // 2),
+        Load(service.port, CLIENTS // 2, idempotent=True),
+    )
+    with plain, keyed:
+        time.sleep(1)
+        postgres.send(signal.SIGSTOP)
+        try:
+            time.sleep(0.5)  # until every client waits
+            with ThreadPoolExecutor(2) as threads:
+                seven = time.monotonic() + 6.5
+                health, live = (
+                    threads.submit(probe, service, path, seven)
+                    for path in ("/health", "/health/live")
+                )
+            time.sleep(max(0, seven + 1 - time.monotonic()))
+        finally:
+            postgres.send(signal.SIGCONT)
+        back = time.monotonic()
+        took = max(wait_for(recovered(load.record, back), RECOVERY) for load in (plain, keyed))
+        time.sleep(1)
+    for load in (plain, keyed):
+        record, findings = load.record, look_for(load.record, postgres.url())
+        figures(
+            record,
+            findings,
+            recovery=took,
+            slowest_health=max(seconds for _, seconds in health.result()),
+            slowest_live=max(seconds for _, seconds in live.result()),
+        )
+        assert (findings.lost, findings.doubled) == (0, 0)
+        assert findings.acknowledged > 100
+        assert set(record.statuses()) <= {200, 201, 503}
+        assert set(record.codes()) <= CATALOG_503
+        assert all(a.retry_after for a in record.answers if a.status == 503)
+        assert record.longest() < LONGEST
+    assert {status for status, _ in health.result()} == {503}
+    assert {status for status, _ in live.result()} == {200}
+    # Every thread is held by the silence: these wait their turn too.
+    assert max(seconds for _, seconds in health.result() + live.result()) < LONGEST + 3
