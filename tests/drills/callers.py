@@ -13,6 +13,7 @@ from tests.conftest import run_sql
 from tests.drills.load import Client, Load, Record
 
 LOST = {"RemoteDisconnected", "ConnectionResetError", "BrokenPipeError"}
+UNLIMITED = {"MAX_TASKS_PER_USER": "1000000"}  # of the service, where the load lasts
 REFUSED_PAUSE = 0.2  # seconds, so that a stopped service is not asked thousands of times
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.drills.callers import Callers, count_unanswered
+from tests.drills.callers import UNLIMITED, Callers, count_unanswered
 from tests.drills.conftest import SHORT
 from tests.drills.load import Client, look_for, wait_for
 from tests.drills.postgres import Postgres
@@ -161,7 +161,7 @@ backend instances
 def test_instances_are_replaced_in_turn_and_nobody_notices(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
-    instances = [serve(postgres.url()), serve(postgres.url())]
+    instances = [serve(postgres.url(), **UNLIMITED) for _ in range(2)]
     balancer = Balancer([instance.port for instance in instances])
     stops = []
     try:
@@ -171,7 +171,7 @@ def test_instances_are_replaced_in_turn_and_nobody_notices(
                 time.sleep(0.5)
                 port = instances[number].port
                 stops.append(stop(instances[number]))
-                instances[number] = serve(postgres.url(), port=port)
+                instances[number] = serve(postgres.url(), port=port, **UNLIMITED)
                 wait_for(lambda: balancer.is_up(port), 10)
     finally:
         balancer.remove()

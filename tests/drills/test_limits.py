@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.conftest import PASSWORD, run_sql
+from tests.drills.callers import UNLIMITED
 from tests.drills.conftest import SHORT
 from tests.drills.load import Client, Load, look_for
 from tests.drills.postgres import Postgres
@@ -24,7 +25,6 @@ SECONDS = 15 if SHORT else 60
 REQUESTS = 10_000 if SHORT else 200_000
 PARTS = 10  # of the soak; the first one is its warm-up
 GROWTH = 8  # megabytes, after the warm-up
-MANY = "1000000"  # tasks
 AGE = """
 UPDATE refresh_tokens
 SET issued_at = issued_at - interval '1 minute', rotated_at = rotated_at - interval '1 minute'
@@ -111,7 +111,7 @@ def test_half_a_cpu_and_512_mb_are_enough(
     group.write_launcher(tmp_path / "gunicorn")
     path = f"{tmp_path}:{production_env('')['PATH']}"
     # Two workers: what Heroku sets by itself where there are 512 MB.
-    service = serve(postgres.url(), PATH=path, WEB_CONCURRENCY="2", MAX_TASKS_PER_USER=MANY)
+    service = serve(postgres.url(), PATH=path, WEB_CONCURRENCY="2", **UNLIMITED)
     workers = service.workers(at_least=2)
     load = Visitors(service.port, logins=4)
     end = time.monotonic() + SECONDS
@@ -169,7 +169,7 @@ def measure(worker: int, postgres: Postgres, load: Visitors) -> Footprint:
 def test_nothing_grows_with_the_requests(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
-    service = serve(postgres.url(), MAX_TASKS_PER_USER=MANY)
+    service = serve(postgres.url(), **UNLIMITED)
     [worker] = service.workers()
     load = Visitors(service.port, logins=1)
     load.log_in_at_once()

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from tests.drills.callers import Caller, Callers, count_unanswered
+from tests.drills.callers import UNLIMITED, Caller, Callers, count_unanswered
 from tests.drills.conftest import SHORT
 from tests.drills.load import look_for, wait_for
 from tests.drills.postgres import Postgres
@@ -17,7 +17,7 @@ from tests.drills.processes import megabytes, peer_ports
 from tests.service import Service
 
 BACK = 5  # seconds, until another worker serves
-KILLS = 3 if SHORT else 20
+KILLS = 2 if SHORT else 20
 CONNECTIONS = 8  # of a worker to the database: one a thread
 
 
@@ -73,7 +73,7 @@ def kill_a_worker(service: Service, clients: list[Caller]) -> float:
 def test_a_worker_is_killed_again_and_again(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
-    service = serve(postgres.url(), WEB_CONCURRENCY="2")
+    service = serve(postgres.url(), WEB_CONCURRENCY="2", **UNLIMITED)
     master = psutil.Process(service.process.pid)
     size, opened, took = megabytes(master.pid), master.num_fds(), []
     with Callers(service.port) as load:
