@@ -43,13 +43,14 @@ def on_starting(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Let nobody hold a thread by saying nothing: accepted sockets inherit the timeout.
+    """Let nobody hold a thread by reading nothing: accepted sockets inherit the timeouts.
 
-    Seconds and microseconds, for each wait for a piece of a request. Whoever sends a byte now
-    and then is the router's to stop.
+    Seconds and microseconds, for each wait for the client. A thread gets a request when it is
+    whole (`taskflow.worker`), so that it waits for the reader of a long answer, if at all.
     """
     for listener in server.LISTENERS:
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 5, 0))
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 5, 0))
 
 
 def post_fork(server: Any, worker: Any) -> None:

@@ -1,28 +1,147 @@
-"""gunicorn's threaded worker, so that a stop drops no connection and a close blocks nobody.
+"""gunicorn's threaded worker, made so that a thread never waits for a client.
 
-When it stops, gunicorn's own lets the listening socket be until it ends: the kernel goes on taking
-connections, and resets them then. This one serves what the kernel has taken, and closes it. And
-gunicorn's own waits in its only dispatching thread for up to two seconds until a client has closed
-its side: this one has other threads wait.
+gunicorn's own gives a connection to a thread before the request is there: a few clients that send
+a byte now and then hold all threads. Here the kernel keeps what has come until the request is
+whole; a thread reads it at one go. Three more things are gunicorn's own no more: probes of
+`/health` have threads of their own, so that they are answered when all others wait for the
+database; a stop serves the connections that the kernel has taken already, and drops none; and
+waiting for a client to close its side is not the dispatching thread's.
 """
 
+import contextlib
+import re
+import selectors
+import socket
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
-CLOSERS = 8  # threads that wait for clients to close their side
+from taskflow.api import MAX_BODY
+
+REQUEST_SECONDS = 10  # for a request to come in, from its first byte
+PEEK = 16 * 1024  # bytes; enough for all but a few
+MAX_REQUEST = 2 * MAX_BODY  # bytes; gunicorn takes no head of more than 800 KiB
+ROOM = 128 * 1024  # bytes; two segments of the longest
+PROBERS = 4  # threads
+CLOSERS = 8  # threads
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
+_PROBE = (b"GET /health", b"HEAD /health")
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+def missing(data: bytes, start: int = 0) -> tuple[int, int]:
+    """Say how many more bytes a request has at least, from those that have come of it.
+
+    Gives that number, 0 for a request that is whole, and below 0 for one that gunicorn or the
+    service refuses before it is; and where to go on looking, to be given as `start` with more of
+    the same data (0, or where a chunk starts). Framing is RFC 9112, sections 6 and 7.1.
+    """
+    head = data.find(b"\r\n\r\n") + 2  # with the end of the last line
+    if head < 2:
+        return 1, 0
+    if not _CHUNKED.search(data, 0, head):
+        length = _LENGTH.search(data, 0, head)
+        size = int(length[1]) if length else 0
+        return (-1 if size > MAX_BODY else max(head + 2 + size - len(data), 0)), 0
+    at = start or head + 2
+    while (end := data.find(b"\r\n", at)) >= 0 and at < head + MAX_BODY:
+        try:
+            size = int(data[at:end].partition(b";")[0], 16)
+        except ValueError:
+            return -1, at
+        if size < 0:
+            return -1, at
+        if size == 0:  # the last chunk; trailers and an empty line follow
+            return (0 if data.find(b"\r\n\r\n", end) >= 0 else 1), at
+        at = end + 2 + size + 2
+    return (-1 if at >= head + MAX_BODY else max(at + len(_LAST_CHUNK) - len(data), 1)), at
 
 
 class Worker(ThreadWorker):
-    """gthread that takes the last connections in before it stops to listen."""
+    """gthread whose threads work and do not wait."""
 
     def init_process(self) -> None:
-        """Make the closing threads' pool, in the worker's own process."""
+        """Make the pools, in the worker's own process."""
+        self._probers = ThreadPoolExecutor(PROBERS, "prober")
         self._closers = ThreadPoolExecutor(CLOSERS, "closer")
         super().init_process()
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Give a thread the next request of a connection, once it is there."""
+        conn.seen, conn.start, conn.told, conn.whole = 0, 0, False, False
+        data = self._peek(conn)
+        if self._is_whole(conn, data):
+            self._dispatch(conn, data)
+            return
+        conn.sock.setblocking(False)
+        patience = REQUEST_SECONDS if self.alive else STOP_KEEPALIVE_LINGER
+        conn.timeout = time.monotonic() + patience
+        self.pending_conns.append(conn)
+        callback = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, callback)
+
+    def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """Look at what has come; also called when nothing more will, or the kernel is full."""
+        data = self._peek(conn)
+        if len(data) > conn.seen and not self._is_whole(conn, data):
+            return
+        self.poller.unregister(client)
+        self.pending_conns.remove(conn)
+        with contextlib.suppress(OSError):  # the client is gone
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        self._dispatch(conn, data)
+
+    def _peek(self, conn: TConn) -> bytes:
+        """Give what has come of a request: what gunicorn read ahead, and what the kernel has."""
+        data = b"" if conn.parser is None else conn.parser.unreader.buf.getvalue()
+        conn.ahead = len(data)
+        with contextlib.suppress(OSError):  # nothing yet, or nobody there any more
+            found = conn.sock.recv(PEEK, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            if len(found) == PEEK:
+                found = conn.sock.recv(MAX_REQUEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            data += found
+        return data
+
+    def _is_whole(self, conn: TConn, data: bytes) -> bool:
+        """Say whether a request is there; if not, let the kernel say when it may be."""
+        more, conn.start = missing(data, conn.start)
+        if more <= 0 or len(data) >= MAX_REQUEST:
+            conn.whole = more == 0
+            return True
+        conn.seen = len(data)
+        with contextlib.suppress(OSError):
+            wanted = len(data) - conn.ahead + more
+            # A buffer that is nearly full is readable too: the first makes it large enough.
+            for size in (2 * wanted + ROOM, wanted):
+                conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+            if not conn.told and _CONTINUE.search(data, 0, data.find(b"\r\n\r\n") + 1):
+                conn.told = True
+                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return False
+
+    def _dispatch(self, conn: TConn, data: bytes) -> None:
+        conn.data_ready = True  # or the thread would look for itself
+        pool = self._probers if data.startswith(_PROBE) else self.tpool
+        pool.submit(self.handle, conn).add_done_callback(
+            lambda future: self.method_queue.defer(self.finish_request, conn, future)
+        )
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Answer once; a request that is not all there, or not in order, is the last one."""
+        if not conn.whole:
+            req.force_close()
+        keep = super().handle_request(req, conn)
+        try:
+            return keep and conn.parser.finish_body()
+        except ParseException:  # in a body that nobody read: gunicorn would answer again
+            return False
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Listen or not; a worker that stops never will again."""
@@ -35,7 +154,7 @@ class Worker(ThreadWorker):
                 taken = self.nr_conns
                 self.accept(listener)
             listener.close()
-        for conn in self.pending_conns:  # that never said a word: gunicorn would wait for them
+        for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:

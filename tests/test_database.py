@@ -176,7 +176,8 @@ def test_a_deadlock_is_run_again(
         ids = {"id": first, "other": second}
         thread = threading.Thread(target=lambda: done.append(patient.execute(both, ids)))
         thread.start()
-        time.sleep(0.3)
+        while sql("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
+            time.sleep(0.05)
         cursor.execute(touch, {"id": first})
     conn.close()
     thread.join()

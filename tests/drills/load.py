@@ -80,6 +80,8 @@ class Client:
             if response.will_close:
                 self.close()
             return response.status, json.loads(text or b"null"), dict(response.getheaders())
+        except json.JSONDecodeError:  # a balancer's page
+            return response.status, {"error": {"code": "not_json"}}, {}
         except (OSError, HTTPException) as error:
             self.close()
             return 0, {"error": {"code": type(error).__name__}}, {}

@@ -78,7 +78,7 @@ class Visitors(Load):
         """Log in until every thread of the service has hashed a password: it keeps the memory."""
         with ThreadPoolExecutor(len(self._sessions)) as pool:
             clients = [Client(self.clients[0].port) for _ in range(len(self._sessions))]
-            for _ in range(4):
+            for _ in range(2):
                 list(pool.map(self.log_in_and_out, clients))
         for client in clients:
             client.close()

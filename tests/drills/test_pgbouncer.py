@@ -148,7 +148,7 @@ def test_statements_run_with_our_settings_and_not_the_servers(
     assert task["dueDate"] == "2029-12-31T18:15:00+00:00"
     _, *cut_off, _ = load.record.answers
     assert [(a.status, a.code) for a in cut_off] == [(503, "query_timeout")] * 3
-    assert all(0.4 < a.seconds < 1.5 for a in cut_off)
+    assert all(0.4 < a.seconds < 4 for a in cut_off)
     assert load.record.statuses() == {201: 1, 503: 3, 200: 1}
 
 

@@ -74,6 +74,7 @@ def test_a_worker_is_killed_again_and_again(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url(), WEB_CONCURRENCY="2", **UNLIMITED)
+    service.workers(at_least=2)
     master = psutil.Process(service.process.pid)
     size, opened, took = megabytes(master.pid), master.num_fds(), []
     with Callers(service.port) as load:

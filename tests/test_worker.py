@@ -1,0 +1,59 @@
+"""How much of a request is still missing, which is all that the worker reads of it."""
+
+import random
+
+import pytest
+
+from taskflow.api import MAX_BODY
+from taskflow.worker import missing
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def sized(length: object, body: bytes = b"") -> bytes:
+    return HEAD + f"Content-Length: {length}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize(
+    ("data", "more"),
+    [
+        (b"", 1),
+        (b"GET / HTTP/1.1\r\n", 1),
+        (HEAD, 1),
+        (HEAD + b"\r\n", 0),
+        (HEAD + b"X-Content-Length: 5\r\n\r\n", 0),
+        (sized(5), 5),
+        (sized(5, b"12345"), 0),
+        (sized(5, b"12345GET / HTTP/1.1\r\n"), 0),
+        (sized(MAX_BODY), MAX_BODY),
+        (sized(MAX_BODY + 1), -1),
+        (HEAD + b"\r\nContent-Length: 5\r\n\r\n", 0),  # of a request that comes after
+        (CHUNKED, 5),
+        (CHUNKED + b"3", 4),
+        (CHUNKED + b"3;x=y\r\n", 10),
+        (CHUNKED + b"3\r\nabc\r\n", 5),
+        (CHUNKED + b"3\r\nabc\r\n0\r\n", 1),
+        (CHUNKED + b"3\r\nabc\r\n0\r\n\r\n", 0),
+        (CHUNKED + b"0\r\nX: y\r\n", 1),
+        (CHUNKED + b"0\r\nX: y\r\n\r\n", 0),
+        (CHUNKED + b"-3\r\n", -1),
+        (CHUNKED + b"x\r\n", -1),
+        (CHUNKED + b"%x\r\n" % (MAX_BODY + 1), -1),
+    ],
+)
+def test_it_is_the_least_that_can_still_come(data: bytes, more: int) -> None:
+    assert missing(data)[0] == more
+
+
+def test_it_goes_on_where_it_stopped() -> None:
+    rng = random.Random(1)
+    body = b"".join(b"%x\r\n%s\r\n" % (n, b"a" * n) for n in range(1, 100)) + b"0\r\n\r\n"
+    data, length, start = CHUNKED + body, 0, 0
+    while length < len(data):
+        length = min(length + rng.randrange(1, 50), len(data))
+        more, start = missing(data[:length], start)
+        assert more == missing(data[:length])[0]
+        assert 0 < more <= len(data) - length or length == len(data)
+    assert more == 0
+    assert start == len(data) - len(b"0\r\n\r\n")
