@@ -22,7 +22,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from taskflow.api import MAX_BODY
 
-REQUEST_SECONDS = 10  # for a request to come in, from its first byte
+REQUEST_SECONDS = 10  # for a request to come in, once a connection has begun with it
 PEEK = 16 * 1024  # bytes; enough for all but a few
 MAX_REQUEST = 2 * MAX_BODY  # bytes; gunicorn takes no head of more than 800 KiB
 ROOM = 128 * 1024  # bytes; two segments of the longest
