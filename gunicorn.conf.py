@@ -33,6 +33,7 @@ graceful_timeout = 28
 control_socket_disable = True
 limit_request_line = 8190  # the longest list of filters that the API takes fits in
 _first_core = random.randrange(1024)  # noqa: S311 (no secret)
+logger_class = "taskflow.worker.Logger"
 logconfig_dict = log_config(_config.log_level)
 
 

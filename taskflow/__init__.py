@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Request
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import MapAdapter
 
 from taskflow import api, auth, docs, errors, health, hooks, metrics, openapi, tasks
 from taskflow.config import Config
@@ -21,11 +22,17 @@ CORS_MAX_AGE = 600  # seconds that a browser remembers a preflight's answer
 
 
 class Application(Flask):
-    """Flask without a question at every call: no function here is a coroutine."""
+    """Flask without two questions that have one answer here."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Give the function as it is."""
+        """Give the function as it is: none is a coroutine."""
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Give what finds a request's route: on every host the same."""
+        if request is None:
+            return super().create_url_adapter(request)
+        return self.url_map.bind("", path_info=request.path, default_method=request.method)
 
 
 def create_app(config: Config) -> Flask:

@@ -1,22 +1,27 @@
-"""gunicorn's threaded worker, made so that a thread never waits for a client.
+"""gunicorn's threaded worker, made so that a thread works and never waits for a client.
 
 gunicorn's own gives a connection to a thread before the request is there: a few clients that send
-a byte now and then hold all threads. Here the kernel keeps what has come until the request is
-whole; a thread reads it at one go. Three more things are gunicorn's own no more: probes of
-`/health` have threads of their own, so that they are answered when all others wait for the
-database; a stop serves the connections that the kernel has taken already, and drops none; and
-waiting for a client to close its side is not the dispatching thread's.
+a byte now and then hold all threads. Here the dispatching thread looks at what has come, the
+kernel keeps it until the request is whole, and a thread reads it at one go; after the answer, the
+thread itself puts the connection back to wait, which saves a message to the dispatching thread.
+Three more things are gunicorn's own no more: probes of `/health` have threads of their own, so
+that they are answered when all others wait for the database; a stop serves the connections that
+the kernel has taken already, and drops none; and waiting for a client to close its side is not
+the dispatching thread's.
 """
 
 import contextlib
 import re
 import selectors
 import socket
+import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
+from gunicorn import glogging
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
@@ -29,6 +34,7 @@ ROOM = 128 * 1024  # bytes; two segments of the longest
 PROBERS = 4  # threads
 CLOSERS = 8  # threads
 
+_PEEKING = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
@@ -64,14 +70,44 @@ def missing(data: bytes, start: int = 0) -> tuple[int, int]:
     return (-1 if at >= head + MAX_BODY else max(at + len(_LAST_CHUNK) - len(data), 1)), at
 
 
+class Logger(glogging.Logger):
+    """gunicorn's logger, without a line for each request beside ours."""
+
+    access_log_enabled = False
+
+
+class Threads:
+    """Threads that serve the connections of one queue."""
+
+    def __init__(self, count: int, serve: Any) -> None:
+        self._queue: SimpleQueue[TConn] = SimpleQueue()
+        self._serve = serve
+        self.put = self._queue.put
+        for number in range(count):
+            threading.Thread(target=self._run, name=f"server-{number}", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            self._serve(self._queue.get())
+
+    def shutdown(self, wait: bool) -> None:
+        """Let them be: they end with the process."""
+
+
 class Worker(ThreadWorker):
     """gthread whose threads work and do not wait."""
 
     def init_process(self) -> None:
-        """Make the pools, in the worker's own process."""
-        self._probers = ThreadPoolExecutor(PROBERS, "prober")
+        """Start the threads, in the worker's own process."""
+        # gunicorn asks for some thirty settings a request, and looks each up in two steps.
+        self.cfg.__dict__.update({name: found.get() for name, found in self.cfg.settings.items()})
+        self._probers = Threads(PROBERS, self._serve)
         self._closers = ThreadPoolExecutor(CLOSERS, "closer")
         super().init_process()
+
+    def get_thread_pool(self) -> Threads:
+        """Give the threads that serve all but probes."""
+        return Threads(self.cfg.threads, self._serve)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Give a thread the next request of a connection, once it is there."""
@@ -80,12 +116,10 @@ class Worker(ThreadWorker):
         if self._is_whole(conn, data):
             self._dispatch(conn, data)
             return
-        conn.sock.setblocking(False)
         patience = REQUEST_SECONDS if self.alive else STOP_KEEPALIVE_LINGER
         conn.timeout = time.monotonic() + patience
         self.pending_conns.append(conn)
-        callback = partial(self.on_pending_socket_readable, conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, callback)
+        self._watch(conn, self.on_pending_socket_readable)
 
     def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """Look at what has come; also called when nothing more will, or the kernel is full."""
@@ -98,14 +132,17 @@ class Worker(ThreadWorker):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self._dispatch(conn, data)
 
+    def _watch(self, conn: TConn, callback: Any) -> None:
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(callback, conn))
+
     def _peek(self, conn: TConn) -> bytes:
         """Give what has come of a request: what gunicorn read ahead, and what the kernel has."""
         data = b"" if conn.parser is None else conn.parser.unreader.buf.getvalue()
         conn.ahead = len(data)
         with contextlib.suppress(OSError):  # nothing yet, or nobody there any more
-            found = conn.sock.recv(PEEK, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            found = conn.sock.recv(PEEK, _PEEKING)
             if len(found) == PEEK:
-                found = conn.sock.recv(MAX_REQUEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                found = conn.sock.recv(MAX_REQUEST, _PEEKING)
             data += found
         return data
 
@@ -128,19 +165,36 @@ class Worker(ThreadWorker):
 
     def _dispatch(self, conn: TConn, data: bytes) -> None:
         conn.data_ready = True  # or the thread would look for itself
-        pool = self._probers if data.startswith(_PROBE) else self.tpool
-        pool.submit(self.handle, conn).add_done_callback(
-            lambda future: self.method_queue.defer(self.finish_request, conn, future)
-        )
+        (self._probers if data.startswith(_PROBE) else self.tpool).put(conn)
+
+    def _serve(self, conn: TConn) -> None:
+        """Answer a request, and put the connection back to wait for the next; in a thread."""
+        keep = self.handle(conn)
+        if not keep or conn.parser.unreader.buf.getvalue():
+            self.method_queue.defer(self._finish, conn, keep)
+            return
+        conn.timeout = time.monotonic() + self.cfg.keepalive
+        self.keepalived_conns.append(conn)
+        if not self.alive:  # asked after it was put there: a stop caps what it finds there
+            conn.timeout = time.monotonic() + STOP_KEEPALIVE_LINGER
+        self._watch(conn, self.on_client_socket_readable)
+
+    def _finish(self, conn: TConn, keep: bool) -> None:
+        if keep:  # the next request has been read already
+            self.enqueue_req(conn)
+        else:
+            self.nr_conns -= 1
+            self._closers.submit(conn.close, graceful=True)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Answer once; a request that is not all there, or not in order, is the last one."""
         if not conn.whole:
             req.force_close()
-        keep = super().handle_request(req, conn)
         try:
-            return keep and conn.parser.finish_body()
+            return super().handle_request(req, conn) and conn.parser.finish_body()
         except ParseException:  # in a body that nobody read: gunicorn would answer again
+            return False
+        except BlockingIOError:  # the client has read nothing for as long as we wait
             return False
 
     def set_accept_enabled(self, enabled: bool) -> None:
@@ -156,14 +210,3 @@ class Worker(ThreadWorker):
             listener.close()
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
-
-    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
-        """Keep the connection, or have it closed."""
-        conn.close = partial(self._close, type(conn).close, conn)
-        super().finish_request(conn, fs)
-
-    def _close(self, close: Any, conn: TConn, graceful: bool = False) -> None:
-        if graceful:
-            self._closers.submit(close, conn, graceful=True)
-        else:
-            close(conn)
