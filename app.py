@@ -89,7 +89,12 @@ def embedded_postgres(config: Config) -> Iterator[str]:
             server.stop()
 
 
-class _QuietHandler(SimpleHTTPRequestHandler):
+class _PageHandler(SimpleHTTPRequestHandler):
+    def end_headers(self) -> None:
+        """Have a browser ask again for what may have been edited."""
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
     def log_message(self, *_args: Any) -> None:
         """Leave the terminal to the service's lines."""
 
@@ -97,7 +102,7 @@ class _QuietHandler(SimpleHTTPRequestHandler):
 @contextmanager
 def serve_frontend(port: int = 0) -> Iterator[str]:
     """Serve the example frontend on a port, on any other where it is taken; give its origin."""
-    handler = partial(_QuietHandler, directory=str(FRONTEND))
+    handler = partial(_PageHandler, directory=str(FRONTEND))
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     except (OSError, OverflowError):

@@ -226,6 +226,9 @@ def test_sessions_end_by_revocation_and_by_a_new_password(page: Page, open_tab: 
     expect(sessions).to_have_count(3)
     page.get_by_role("button", name="Revoke").last.click()  # they are listed newest first
     expect(sessions).to_have_count(2)
+    revoked.locator("summary").click()
+    expect_stranger(revoked)
+    expect(revoked.get_by_role("alert")).to_have_text("The session has ended.")
     revoked.reload()
     expect_stranger(revoked)
     outdated.reload()

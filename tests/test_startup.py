@@ -226,6 +226,7 @@ def test_python_app_py_serves_and_says_where(config: Config) -> None:
     port = free_port()
     env = {**production_env(config.database_url or "", PORT=str(port)), "JWT_SECRET": ""}
     del env["PGSSLMODE"]
+    env["CORS_ORIGINS"] = "http://localhost:5173"
     process = subprocess.Popen(
         [sys.executable, "app.py"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
     )
@@ -240,9 +241,10 @@ def test_python_app_py_serves_and_says_where(config: Config) -> None:
         ]
         assert wait_for(f"http://localhost:{port}/health") == 200
         assert wait_for(f"{origin}/taskflow.js") == 200
-        request = Request(f"http://localhost:{port}/health", headers={"Origin": origin})
-        with urlopen(request) as response:
-            assert response.headers["Access-Control-Allow-Origin"] == origin
+        for allowed in (origin, env["CORS_ORIGINS"]):
+            request = Request(f"http://localhost:{port}/health", headers={"Origin": allowed})
+            with urlopen(request) as response:
+                assert response.headers["Access-Control-Allow-Origin"] == allowed
         second = run(f"{sys.executable} app.py", env)
         assert (second.returncode, second.stderr.count("\n")) == (1, 1)
         assert str(port) in second.stderr
