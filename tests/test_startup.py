@@ -11,7 +11,7 @@ from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from threading import Thread
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import psycopg2
 import pytest
@@ -226,16 +226,25 @@ def test_python_app_py_serves_and_says_where(config: Config) -> None:
     port = free_port()
     env = {**production_env(config.database_url or "", PORT=str(port)), "JWT_SECRET": ""}
     del env["PGSSLMODE"]
+    env["CORS_ORIGINS"] = "http://localhost:5173"
     process = subprocess.Popen(
         [sys.executable, "app.py"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
-        assert [process.stdout.readline(), process.stdout.readline()] == [
+        lines = [process.stdout.readline() for _ in range(3)]
+        origin = lines[2].removeprefix("Frontend: ").partition("/?")[0]
+        assert lines == [
             f"API: http://localhost:{port}/api/v1\n",
             f"Docs: http://localhost:{port}/docs\n",
+            f"Frontend: {origin}/?api=http://localhost:{port}\n",
         ]
         assert wait_for(f"http://localhost:{port}/health") == 200
+        assert wait_for(f"{origin}/taskflow.js") == 200
+        for allowed in (origin, env["CORS_ORIGINS"]):
+            request = Request(f"http://localhost:{port}/health", headers={"Origin": allowed})
+            with urlopen(request) as response:
+                assert response.headers["Access-Control-Allow-Origin"] == allowed
         second = run(f"{sys.executable} app.py", env)
         assert (second.returncode, second.stderr.count("\n")) == (1, 1)
         assert str(port) in second.stderr
