@@ -30,6 +30,11 @@ threads = _config.web_threads
 keepalive = 95
 # Heroku and Render kill 30 s after SIGTERM: be gone before.
 graceful_timeout = 28
+# What proxies say of a client is the application's to read (TRUSTED_PROXIES). Nothing is taken from
+# anybody, which is quicker than to look up from whom.
+forwarded_allow_ips = "*"
+forwarder_headers = ""
+secure_scheme_headers = {}
 control_socket_disable = True
 limit_request_line = 8190  # the longest list of filters that the API takes fits in
 _first_core = random.randrange(1024)  # noqa: S311 (no secret)

@@ -8,7 +8,7 @@ from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import MapAdapter
 
-from taskflow import api, auth, docs, errors, health, hooks, metrics, openapi, tasks
+from taskflow import auth, docs, errors, health, hooks, metrics, openapi, tasks
 from taskflow.config import Config
 from taskflow.db import Database
 from taskflow.limits import RateLimits
@@ -39,7 +39,7 @@ def create_app(config: Config) -> Flask:
     """Make the WSGI application for a configuration; it opens no connection yet."""
     app = Application("taskflow", static_folder=None)
     app.url_map.merge_slashes = False  # another path is another path, never a redirect
-    app.config.update(MAX_CONTENT_LENGTH=api.MAX_BODY + 1, **openapi.openapi_config())
+    app.config.update(openapi.openapi_config())
     app.extensions.update(config=config, database=Database(config), rate_limits=RateLimits(config))
     auth.tokens.init_app(app, config)
     smorest = openapi.Api(app)

@@ -165,10 +165,16 @@ def test_a_fault_of_ours_is_told_without_the_row_that_shows_it(
 def test_a_deadlock_is_run_again(
     alice: User, small: Database, config: Config, sql: Callable[..., Any]
 ) -> None:
-    patient = Database(replace(config, db_statement_timeout=10))
+    patient = Database(replace(config, db_statement_timeout=20))
     first, second = alice.task()["id"], alice.task()["id"]
     touch = "UPDATE tasks SET version = version + 1 WHERE id = %(id)s::uuid"
-    both = f"{touch}; {touch.replace('id)s', 'other)s')}; SELECT 1"
+    # PostgreSQL looks for a deadlock once, so long after the wait began: leave busy machines time.
+    later = "SET LOCAL deadlock_timeout = '4s'"
+    both = f"{later}; {touch}; {touch.replace('id)s', 'other)s')}; SELECT 1"
+    waits = """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'
+    """
     done: list[Any] = []
     with psycopg2.connect(config.database_url) as conn, conn.cursor() as cursor:
         cursor.execute("SET LOCAL deadlock_timeout = '30s'")  # the other one is the victim
@@ -176,7 +182,7 @@ def test_a_deadlock_is_run_again(
         ids = {"id": first, "other": second}
         thread = threading.Thread(target=lambda: done.append(patient.execute(both, ids)))
         thread.start()
-        while sql("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
+        while sql(waits) == [(0,)]:
             time.sleep(0.05)
         cursor.execute(touch, {"id": first})
     conn.close()
