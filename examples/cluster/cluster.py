@@ -1,0 +1,193 @@
+"""TaskFlow on several machines, which are loopback addresses of this one: start, look, kill, stop.
+
+`start` starts what is not running, and so brings back what was killed. The configuration files
+beside this one are used as they stand; the ports are the usual ones + 10,000. Each part works in a
+folder of its own, with its data and its `log`: what works there is the part. The programs are
+Debian's: etcd-server, haproxy, patroni, pgbouncer and postgresql.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.request import urlopen
+
+import psutil
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+MEMBERS = {"db1": "127.0.0.11", "db2": "127.0.0.12", "db3": "127.0.0.13"}
+INSTANCES = {"web1": 13001, "web2": 13002}
+SERVERS = {
+    "etcd": "etcd --config-file etcd.yml",
+    **dict.fromkeys(MEMBERS, "patroni patroni.yml"),
+    "haproxy": "haproxy -f haproxy.cfg",
+    "pgbouncer": "pgbouncer pgbouncer.ini",
+}
+TIERS = (("etcd",), tuple(MEMBERS), ("haproxy", "pgbouncer"), tuple(INSTANCES))
+API = "http://127.0.0.1:13000"
+DATABASE_URL = "postgresql://taskflow@127.0.0.1:16432/taskflow?sslmode=disable"
+SECONDS = 90  # for whatever is waited for: machines are slow at times
+
+
+def start(folder: Path) -> None:
+    """Start what is not running, and wait for three members that replicate and a healthy API."""
+    environ = _environ()
+    for part, command in SERVERS.items():
+        _start(folder / part, command, {**environ, **_patroni_environ(part)}, _server_user())
+    _wait_for("members", lambda: sorted(roles().values()) == ["leader", "replica", "sync_standby"])
+    procfile = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
+    release = shlex.split(procfile["release"])
+    _wait_for("release", lambda: subprocess.call(release, cwd=ROOT, env=environ) == 0)
+    for part, port in INSTANCES.items():
+        _start(folder / part, procfile["web"], {**environ, "PORT": str(port)}, None)
+    for port in (*INSTANCES.values(), 13000):
+        _wait_for(f"port {port}", lambda port=port: _get(f"127.0.0.1:{port}/health") is not None)
+
+
+def stop(folder: Path) -> None:
+    """Stop everything, the clients before their servers."""
+    for tier in reversed(TIERS):
+        for part in tier:
+            for process in processes(folder / part)[:1]:
+                process.terminate()
+        with contextlib.suppress(TimeoutError):
+            _wait_for("the end", lambda tier=tier: not any(processes(folder / p) for p in tier))
+        for part in tier:
+            kill(folder / part)
+
+
+def kill(part: Path) -> None:
+    """Kill every process of a part, the one that looks after the others first."""
+    while found := processes(part):
+        for process in found:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def processes(part: Path) -> list[psutil.Process]:
+    """Give the processes that work in a part's folder, the oldest first."""
+    found = [
+        process
+        for process in psutil.process_iter(["cwd", "create_time"])
+        if part in (place := Path(process.info["cwd"] or "/"), *place.parents)
+    ]
+    return sorted(found, key=lambda process: process.info["create_time"])
+
+
+def roles() -> dict[str, str]:
+    """Give the role of each member that Patroni knows to run; none where nobody answers."""
+    for address in MEMBERS.values():
+        if body := _get(f"{address}:18008/cluster"):
+            members = json.loads(body)["members"]
+            return {m["name"]: m["role"] for m in members if m["state"] in ("running", "streaming")}
+    return {}
+
+
+def print_status(folder: Path) -> None:
+    """Print each part, whether it runs, and the role of a member."""
+    known = roles()
+    for part in (*SERVERS, *INSTANCES):
+        state = "running" if processes(folder / part) else "stopped"
+        print(f"{part:10} {state} {known.get(part, '')}".rstrip())
+
+
+def _environ() -> dict[str, str]:
+    postgres = max(Path("/usr/lib/postgresql").glob("*/bin"), default="")
+    return {
+        "JWT_SECRET": secrets.token_hex(32),
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{postgres}:{os.environ['PATH']}:/usr/sbin",
+        "DATABASE_URL": DATABASE_URL,
+        # The service works in its folder like every part, and not in the checkout.
+        "PYTHONPATH": str(ROOT),
+        "GUNICORN_CMD_ARGS": f"--config {ROOT}/gunicorn.conf.py",
+    }
+
+
+def _patroni_environ(part: str) -> dict[str, str]:
+    if part not in MEMBERS:
+        return {}
+    address = MEMBERS[part]
+    return {
+        "PATRONI_NAME": part,
+        "PATRONI_RESTAPI_LISTEN": f"{address}:18008",
+        "PATRONI_RESTAPI_CONNECT_ADDRESS": f"{address}:18008",
+        "PATRONI_POSTGRESQL_LISTEN": f"{address}:15432",
+        "PATRONI_POSTGRESQL_CONNECT_ADDRESS": f"{address}:15432",
+        "PATRONI_POSTGRESQL_DATA_DIR": "data",
+    }
+
+
+def _server_user() -> str | None:
+    return "postgres" if os.geteuid() == 0 else None  # PostgreSQL and PgBouncer refuse root
+
+
+def _start(part: Path, command: str, environ: dict[str, str], user: str | None) -> None:
+    if processes(part):
+        return
+    part.mkdir(parents=True, exist_ok=True)
+    configuration = HERE / command.split()[-1]
+    if configuration.exists():  # a copy, since `user` may have no way into the checkout
+        shutil.copy(configuration, part)
+    if user:
+        shutil.chown(part, user, user)
+    with (part / "log").open("a") as log:
+        subprocess.Popen(
+            shlex.split(command),
+            cwd=part,
+            env={**environ, "HOME": str(part)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            user=user,
+            group=user,
+            extra_groups=[] if user else None,
+        )
+
+
+def _get(url: str) -> bytes | None:
+    try:
+        with urlopen(f"http://{url}", timeout=2) as response:
+            return response.read()
+    except OSError:  # an answer of 400 or more, too
+        return None
+
+
+def _wait_for(what: str, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {SECONDS} s: {what}")
+        time.sleep(0.5)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = Path(tempfile.gettempdir(), "taskflow-cluster")
+    parser.add_argument("--folder", type=Path, default=default, help=f"default: {default}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("start", "status", "stop"):
+        commands.add_parser(name)
+    commands.add_parser("kill").add_argument("part", choices=(*SERVERS, *INSTANCES))
+    arguments = parser.parse_args()
+    folder = arguments.folder.resolve()
+    if arguments.command == "kill":
+        kill(folder / arguments.part)
+    else:
+        {"start": start, "status": print_status, "stop": stop}[arguments.command](folder)
+
+
+if __name__ == "__main__":
+    main()
