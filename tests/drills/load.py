@@ -157,7 +157,7 @@ class Load:
         now = time.monotonic()
         code = answer["error"]["code"] if status == 0 or status >= 400 else ""
         self.record.answers.append(
-            Answer(now, now - started, method, status, code, "Retry-After" in sent)
+            Answer(now, now - started, method, status, code, "retry-after" in map(str.lower, sent))
         )
         return status, answer
 
