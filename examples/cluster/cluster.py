@@ -34,24 +34,24 @@ SERVERS = {
     "pgbouncer": "pgbouncer pgbouncer.ini",
 }
 TIERS = (("etcd",), tuple(MEMBERS), ("haproxy", "pgbouncer"), tuple(INSTANCES))
-API = "http://127.0.0.1:13000"
+API = "127.0.0.1:13000"
 DATABASE_URL = "postgresql://taskflow@127.0.0.1:16432/taskflow?sslmode=disable"
 SECONDS = 90  # for whatever is waited for: machines are slow at times
 
 
 def start(folder: Path) -> None:
     """Start what is not running, and wait for three members that replicate and a healthy API."""
-    environ = _environ()
+    environ = _environ(folder)
     for part, command in SERVERS.items():
         _start(folder / part, command, {**environ, **_patroni_environ(part)}, _server_user())
-    _wait_for("members", lambda: sorted(roles().values()) == ["leader", "replica", "sync_standby"])
+    _wait_for("three members", _is_whole)
     procfile = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
-    release = shlex.split(procfile["release"])
-    _wait_for("release", lambda: subprocess.call(release, cwd=ROOT, env=environ) == 0)
+    _wait_for("the release", _succeeds, procfile["release"], environ)
     for part, port in INSTANCES.items():
         _start(folder / part, procfile["web"], {**environ, "PORT": str(port)}, None)
-    for port in (*INSTANCES.values(), 13000):
-        _wait_for(f"port {port}", lambda port=port: _get(f"127.0.0.1:{port}/health") is not None)
+    for site in (*(f"127.0.0.1:{port}" for port in INSTANCES.values()), API):
+        _wait_for(site, _get, f"{site}/health")
+    print(f"API: http://{API}/api/v1")
 
 
 def stop(folder: Path) -> None:
@@ -61,7 +61,7 @@ def stop(folder: Path) -> None:
             for process in processes(folder / part)[:1]:
                 process.terminate()
         with contextlib.suppress(TimeoutError):
-            _wait_for("the end", lambda tier=tier: not any(processes(folder / p) for p in tier))
+            _wait_for("the end", _are_stopped, [folder / part for part in tier])
         for part in tier:
             kill(folder / part)
 
@@ -79,7 +79,7 @@ def processes(part: Path) -> list[psutil.Process]:
     found = [
         process
         for process in psutil.process_iter(["cwd", "create_time"])
-        if part in (place := Path(process.info["cwd"] or "/"), *place.parents)
+        if Path(process.info["cwd"] or "/").is_relative_to(part)
     ]
     return sorted(found, key=lambda process: process.info["create_time"])
 
@@ -101,17 +101,27 @@ def print_status(folder: Path) -> None:
         print(f"{part:10} {state} {known.get(part, '')}".rstrip())
 
 
-def _environ() -> dict[str, str]:
+def _environ(folder: Path) -> dict[str, str]:
     postgres = max(Path("/usr/lib/postgresql").glob("*/bin"), default="")
     return {
-        "JWT_SECRET": secrets.token_hex(32),
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{postgres}:{os.environ['PATH']}:/usr/sbin",
         "DATABASE_URL": DATABASE_URL,
-        # The service works in its folder like every part, and not in the checkout.
+        "JWT_SECRET": _jwt_secret(folder),
+        # An instance works in its folder like every part, and not in the checkout.
         "PYTHONPATH": str(ROOT),
         "GUNICORN_CMD_ARGS": f"--config {ROOT}/gunicorn.conf.py",
     }
+
+
+def _jwt_secret(folder: Path) -> str:
+    """Give the one secret of both instances, which an instance that comes back has to know."""
+    path = folder / "jwt_secret"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch(0o600)
+        path.write_text(secrets.token_hex(32))
+    return path.read_text()
 
 
 def _patroni_environ(part: str) -> dict[str, str]:
@@ -142,7 +152,7 @@ def _start(part: Path, command: str, environ: dict[str, str], user: str | None) 
     if user:
         shutil.chown(part, user, user)
     with (part / "log").open("a") as log:
-        subprocess.Popen(
+        subprocess.Popen(  # noqa: S603 (the commands above, and the Procfile's)
             shlex.split(command),
             cwd=part,
             env={**environ, "HOME": str(part)},
@@ -156,26 +166,40 @@ def _start(part: Path, command: str, environ: dict[str, str], user: str | None) 
         )
 
 
-def _get(url: str) -> bytes | None:
+def _succeeds(command: str, environ: dict[str, str]) -> bool:
+    done = subprocess.run(shlex.split(command), cwd=ROOT, env=environ, check=False)  # noqa: S603
+    return done.returncode == 0
+
+
+def _is_whole() -> bool:
+    return sorted(roles().values()) == ["leader", "replica", "sync_standby"]
+
+
+def _are_stopped(parts: list[Path]) -> bool:
+    return not any(processes(part) for part in parts)
+
+
+def _get(url: str) -> str | None:
+    """Give the body of an answer below 400."""
     try:
         with urlopen(f"http://{url}", timeout=2) as response:
-            return response.read()
-    except OSError:  # an answer of 400 or more, too
+            return str(response.read(), "utf-8")
+    except OSError:
         return None
 
 
-def _wait_for(what: str, condition: Callable[[], bool]) -> None:
+def _wait_for(what: str, condition: Callable[..., object], *arguments: object) -> None:
     deadline = time.monotonic() + SECONDS
-    while not condition():
+    while not condition(*arguments):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {SECONDS} s: {what}")
+            raise TimeoutError(f"{what}: not within {SECONDS} s; each part has its log")
         time.sleep(0.5)
 
 
 def main() -> None:
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__)
     default = Path(tempfile.gettempdir(), "taskflow-cluster")
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=default, help=f"default: {default}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("start", "status", "stop"):
