@@ -8,7 +8,6 @@ Debian's: etcd-server, haproxy, patroni, pgbouncer and postgresql.
 
 import argparse
 import contextlib
-import json
 import os
 import secrets
 import shlex
@@ -34,6 +33,7 @@ SERVERS = {
     "pgbouncer": "pgbouncer pgbouncer.ini",
 }
 TIERS = (("etcd",), tuple(MEMBERS), ("haproxy", "pgbouncer"), tuple(INSTANCES))
+ROLES = ("primary", "sync", "replica")  # the synchronous standby is a replica, too
 API = "127.0.0.1:13000"
 DATABASE_URL = "postgresql://taskflow@127.0.0.1:16432/taskflow?sslmode=disable"
 SECONDS = 90  # for whatever is waited for: machines are slow at times
@@ -41,6 +41,8 @@ SECONDS = 90  # for whatever is waited for: machines are slow at times
 
 def start(folder: Path) -> None:
     """Start what is not running, and wait for three members that replicate and a healthy API."""
+    if _answers(f"{API}/health/live") and not processes(folder / "haproxy"):
+        sys.exit(f"cluster: http://{API} is served by another one, from another folder")
     environ = _environ(folder)
     for part, command in SERVERS.items():
         _start(folder / part, command, {**environ, **_patroni_environ(part)}, _server_user())
@@ -50,7 +52,7 @@ def start(folder: Path) -> None:
     for part, port in INSTANCES.items():
         _start(folder / part, procfile["web"], {**environ, "PORT": str(port)}, None)
     for site in (*(f"127.0.0.1:{port}" for port in INSTANCES.values()), API):
-        _wait_for(site, _get, f"{site}/health")
+        _wait_for(site, _answers, f"{site}/health")
     print(f"API: http://{API}/api/v1")
 
 
@@ -85,12 +87,13 @@ def processes(part: Path) -> list[psutil.Process]:
 
 
 def roles() -> dict[str, str]:
-    """Give the role of each member that Patroni knows to run; none where nobody answers."""
-    for address in MEMBERS.values():
-        if body := _get(f"{address}:18008/cluster"):
-            members = json.loads(body)["members"]
-            return {m["name"]: m["role"] for m in members if m["state"] in ("running", "streaming")}
-    return {}
+    """Give the role of each member that answers for itself, as HAProxy asks it."""
+    known = {}
+    for part, address in MEMBERS.items():
+        for role in ROLES:
+            if part not in known and _answers(f"{address}:18008/{role}"):
+                known[part] = role
+    return known
 
 
 def print_status(folder: Path) -> None:
@@ -172,20 +175,17 @@ def _succeeds(command: str, environ: dict[str, str]) -> bool:
 
 
 def _is_whole() -> bool:
-    return sorted(roles().values()) == ["leader", "replica", "sync_standby"]
+    return sorted(roles().values()) == sorted(ROLES)
 
 
 def _are_stopped(parts: list[Path]) -> bool:
     return not any(processes(part) for part in parts)
 
 
-def _get(url: str) -> str | None:
-    """Give the body of an answer below 400."""
-    try:
-        with urlopen(f"http://{url}", timeout=2) as response:
-            return str(response.read(), "utf-8")
-    except OSError:
-        return None
+def _answers(url: str) -> bool:
+    with contextlib.suppress(OSError), urlopen(f"http://{url}", timeout=2) as response:
+        return bool(response.status == 200)
+    return False
 
 
 def _wait_for(what: str, condition: Callable[..., object], *arguments: object) -> None:

@@ -81,8 +81,8 @@ def cluster() -> Iterator[Cluster]:
 
 def primary() -> str:
     """Give the name of the primary."""
-    [leader] = [name for name, role in roles().items() if role == "leader"]
-    return leader
+    [name] = [name for name, role in roles().items() if role == "primary"]
+    return name
 
 
 def longest_gap(loads: tuple[Load, ...], since: float) -> float:
