@@ -37,9 +37,9 @@ def production_env(database_url: str, **changes: str) -> dict[str, str]:
     return {"PATH": path, "HOME": home, **settings, **unlimited, **changes}
 
 
-def procfile(process: str) -> str:
+def procfile(process: str, folder: Path = ROOT) -> str:
     """Give a line of the Procfile."""
-    lines = (ROOT / "Procfile").read_text().splitlines()
+    lines = (folder / "Procfile").read_text().splitlines()
     return dict(line.split(": ", 1) for line in lines)[process]
 
 

@@ -3,12 +3,9 @@
 import contextlib
 import shutil
 import socket
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -16,9 +13,10 @@ import pytest
 
 from tests.drills.callers import UNLIMITED, Callers, count_unanswered
 from tests.drills.conftest import SHORT
+from tests.drills.haproxy import Balancer
 from tests.drills.load import Client, look_for, wait_for
 from tests.drills.postgres import Postgres
-from tests.service import Service, free_port
+from tests.service import Service
 
 IN_FLIGHT = 10  # seconds, of the longest request that a stop waits for here
 KILLED_AFTER = 30  # seconds, by the platform
@@ -104,57 +102,6 @@ def stop(service: Service) -> float:
     service.process.terminate()
     assert service.process.wait(KILLED_AFTER) == 0
     return time.monotonic() - started
-
-
-class Balancer:
-    """HAProxy, in front of instances of the service."""
-
-    def __init__(self, ports: list[int]) -> None:
-        self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="taskflow-haproxy-"))
-        servers = "\n".join(f"  server s{port} 127.0.0.1:{port}" for port in ports)
-        (self.folder / "config").write_text(f"""
-global
-  stats socket {self.folder}/admin level admin
-defaults
-  mode http
-  timeout connect 2s
-  timeout client 60s
-  timeout server 40s
-  timeout check 5s
-  # Another instance where there is no connection; what has been sent is not sent again.
-  option redispatch 1
-  retry-on conn-failure
-frontend public
-  bind 127.0.0.1:{self.port}
-  default_backend instances
-backend instances
-  option forwardfor
-  option httpchk GET /health/live
-  default-server check inter 200ms fall 2 rise 2
-{servers}
-""")
-        self._process = subprocess.Popen(["haproxy", "-db", "-f", self.folder / "config"])
-
-    def is_up(self, port: int) -> bool:
-        """Whether an instance has passed its checks."""
-        with socket.socket(socket.AF_UNIX) as admin:
-            try:
-                admin.connect(str(self.folder / "admin"))
-            except OSError:
-                return False
-            admin.sendall(b"show stat\n")
-            rows = [row.split(",") for row in admin.makefile().read().splitlines()]
-        header = rows[0]
-        [row] = [row for row in rows if row[1:2] == [f"s{port}"]]
-        state = dict(zip(header, row, strict=False))
-        return state["status"] == "UP" and state["check_status"] == "L7OK"
-
-    def remove(self) -> None:
-        """End it."""
-        self._process.terminate()
-        self._process.wait(10)
-        shutil.rmtree(self.folder)
 
 
 @pytest.mark.skipif(not shutil.which("haproxy"), reason="HAProxy is not installed")
