@@ -17,13 +17,14 @@ FILES = Path(flask_swagger_ui.__file__).parent / "dist"
 ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 POLICY = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline';"
-    " frame-ancestors 'none'"
+    " object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
   <meta charset="utf-8">
+  <meta name="referrer" content="no-referrer">
   <meta name="viewport" content="width=device-width, initial-scale=1">
   <title>TaskFlow API</title>
   <link rel="icon" href="/docs/favicon-32x32.png">

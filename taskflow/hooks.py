@@ -32,6 +32,8 @@ PUBLIC = frozenset(
     }
 )
 UNLIMITED = frozenset({"health.get_health", "health.get_liveness"})
+# What is no page loads nothing and is framed by nobody; the one page has a policy of its own.
+POLICY = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 TAKES_QUERY = frozenset({"tasks.list_tasks"})
 TAKES_BODY = frozenset(
     {
@@ -82,6 +84,7 @@ def after(response: Response) -> Response:
     headers = response.headers
     headers["X-Correlation-ID"] = g.correlation_id
     headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault("Content-Security-Policy", POLICY)
     tasks = current.path.startswith("/api/v1/tasks")
     headers.setdefault("Cache-Control", "private, no-cache" if tasks else "no-store")
     add_headers(response)

@@ -99,6 +99,7 @@ def answers(alice: User, client: FlaskClient) -> Iterator[TestResponse]:
     yield client.get("/health")
     yield client.get("/health/live")
     yield client.get("/openapi.json")
+    yield client.get("/docs")
     yield client.get("/nowhere")
     yield client.post("/health")
     yield client.options("/api/v1/tasks")
@@ -144,6 +145,9 @@ def test_every_answer_has_the_security_headers(
 ) -> None:
     for response in answers(alice, client):
         assert response.headers["X-Content-Type-Options"] == "nosniff"
+        policy = response.headers["Content-Security-Policy"]
+        assert "base-uri 'none'; frame-ancestors 'none'" in policy
+        assert "default-src 'none'" in policy or response.request.path == "/docs"
         assert "Strict-Transport-Security" not in response.headers
         on_tasks = response.request.path.startswith("/api/v1/tasks")
         caching = "private, no-cache" if on_tasks else "no-store"
