@@ -1,4 +1,4 @@
-"""The README's tour does what it says, and its tables are those of the code."""
+"""The README's tour does what it says; its tables, and those of docs/, are those of the code."""
 
 import re
 import shutil
@@ -69,3 +69,16 @@ def test_what_the_layout_names_is_there() -> None:
     for name in re.findall(r"`([\w./]+)`", layout):
         places = (ROOT / name, ROOT / "taskflow" / name, ROOT / "taskflow/tasks" / name)
         assert any(place.exists() for place in places), name
+
+
+def test_every_test_that_the_security_page_names_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/security.md").read_text()))
+    code = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 40
+    assert named <= set(re.findall(r"^def (test_\w+)", code, re.MULTILINE))
+
+
+def test_every_alert_is_in_the_operators_table() -> None:
+    alerts = re.findall(r"alert: (\w+)", (ROOT / "examples/alerts.yml").read_text())
+    page = (ROOT / "docs/operations.md").read_text()
+    assert re.findall(r"^\| `(TaskFlow\w+)` \|", page, re.MULTILINE) == alerts
