@@ -1,15 +1,18 @@
 """The README's tour does what it says; its tables, and those of docs/, are those of the code."""
 
+import json
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
-from taskflow.config import Config
+from taskflow.config import Config, load_config
 from taskflow.errors import CATALOG
-from tests.service import ROOT, Service, serving
+from tests.service import ROOT, Service, procfile, serving
 
 README = (ROOT / "README.md").read_text()
 STEP = re.compile(r"```sh\n((?:(?!```).)*)```\n\n```(?:json|http)\n(.*?)```", re.DOTALL)
@@ -69,6 +72,30 @@ def test_what_the_layout_names_is_there() -> None:
     for name in re.findall(r"`([\w./]+)`", layout):
         places = (ROOT / name, ROOT / "taskflow" / name, ROOT / "taskflow/tasks" / name)
         assert any(place.exists() for place in places), name
+
+
+def test_every_platform_is_given_the_commands_of_the_procfile() -> None:
+    deploy = README.partition("## Deploy")[2]
+
+    def block(language: str) -> str:
+        [text] = re.findall(rf"```{language}\n(.*?)```", deploy, re.DOTALL)
+        return text
+
+    release, web = procfile("release"), procfile("web")
+    [render] = yaml.safe_load(block("yaml"))["services"]
+    assert (render["preDeployCommand"], render["startCommand"]) == (release, web)
+    fly = tomllib.loads(block("toml"))
+    assert (fly["deploy"]["release_command"], fly["processes"]["app"]) == (release, web)
+    railway = json.loads(block("json"))["deploy"]
+    assert (railway["preDeployCommand"], railway["startCommand"]) == ([release], web)
+    drains = fly["kill_timeout"], railway["drainingSeconds"], render["maxShutdownDelaySeconds"]
+    conf = (ROOT / "gunicorn.conf.py").read_text()
+    [graceful] = re.findall(r"^graceful_timeout = (\d+)$", conf, re.MULTILINE)
+    assert all(seconds > int(graceful) for seconds in drains)
+    assert f"for up to {graceful} seconds" in deploy
+    [keepalive] = re.findall(r"^keepalive = (\d+)$", conf, re.MULTILINE)
+    assert f"kept for {keepalive} s" in deploy
+    assert fly["http_service"]["internal_port"] == load_config(False, {}).port
 
 
 def test_every_test_that_the_security_page_names_is_there() -> None:
