@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from taskflow.config import VERSION
 from tests.conftest import run_sql
 from tests.drills.callers import UNLIMITED, Caller, Callers, count_unanswered
 from tests.drills.conftest import SHORT
@@ -35,13 +36,9 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def _index(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--retries=0", "--timeout=15", "download", "--no-deps"]
-    pin = next(line for line in requirements() if line.startswith("Flask=="))
+    [pin] = re.findall(r"^Flask==.*", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     if subprocess.run([*pip, "-qd", tmp_path / "pip", pin], capture_output=True).returncode:
         pytest.skip("pip's index can't be reached")
-
-
-def requirements() -> list[str]:
-    return (ROOT / "requirements.txt").read_text().splitlines()
 
 
 class Platform:
@@ -136,8 +133,8 @@ def test_a_push_deploys_under_traffic_and_nobody_notices(
     run_sql(postgres.url("postgres"), "CREATE DATABASE taskflow")  # `release` makes the tables
     checkout = Checkout(tmp_path / "checkout", tmp_path / "app.git")
     first = checkout.push()
-    assert version(platform) == "1.0.0"
-    checkout.change("taskflow/config.py", 'VERSION = "1.0.0"', 'VERSION = "1.0.1"')
+    assert version(platform) == VERSION
+    checkout.change("taskflow/config.py", f'VERSION = "{VERSION}"', 'VERSION = "next"')
     checkout.change("schema.sql", "\nCOMMIT;", f"\n{NEW_COLUMN}\nCOMMIT;")
     old = platform.current()
     with Callers(platform.balancer.port, pause=PAUSE) as load:
@@ -147,7 +144,7 @@ def test_a_push_deploys_under_traffic_and_nobody_notices(
             checkout.change("wsgi.py", "app = create_app(config)", "")
             assert list(checkout.push()) == ["build", "release"]
         time.sleep(1)
-    assert version(platform) == "1.0.1"
+    assert version(platform) == "next"
     assert list(second) == [*first, "stop"] == ["build", "release", "start", "switch", "stop"]
     began, ended = second["release"]
     beside = [a.seconds for a in load.record.answers if began < a.at < ended + BLOCKED]
