@@ -10,13 +10,18 @@ from tests.service import free_port
 
 
 class Balancer:
-    """HAProxy on a port of its own; each instance is a server `s` with its port."""
+    """HAProxy on a port of its own; each instance is a server `s` with its port.
 
-    def __init__(self, ports: list[int]) -> None:
+    What finds no connection is tried with another instance. Where the router is `told` where to
+    send requests (`set server … state ready`), it tries once and sends them nowhere else.
+    """
+
+    def __init__(self, ports: list[int], told: bool = False) -> None:
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="taskflow-haproxy-"))
         self.admin = self.folder / "admin"
-        servers = "\n".join(f"  server s{port} 127.0.0.1:{port}" for port in ports)
+        state = " disabled" if told else ""
+        servers = "\n".join(f"  server s{port} 127.0.0.1:{port}{state}" for port in ports)
         (self.folder / "config").write_text(f"""
 global
   stats socket {self.admin} level admin
@@ -27,6 +32,7 @@ defaults
   timeout server 40s
   timeout check 5s
   # Another instance where there is no connection; what has been sent is not sent again.
+  retries {0 if told else 3}
   option redispatch 1
   retry-on conn-failure
 frontend public

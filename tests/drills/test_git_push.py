@@ -46,7 +46,7 @@ class Platform:
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder, self.ports = folder, [free_port(), free_port()]
-        self.balancer = Balancer(self.ports)
+        self.balancer = Balancer(self.ports, told=True)
         self._config = {
             "ports": self.ports,
             "router": str(self.balancer.admin),
