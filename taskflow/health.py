@@ -41,7 +41,7 @@ LIMIT 0
 class LivenessSchema(Schema):
     """The process answers."""
 
-    status = fields.Constant("healthy", required=True)
+    status = fields.String(required=True, metadata={"enum": ["healthy"]})
 
 
 class DatabaseCheckSchema(Schema):
@@ -61,10 +61,18 @@ class HealthSchema(Schema):
     )
 
 
+def _body(status: str, latency: float) -> dict[str, Any]:
+    return {
+        "status": status,
+        "version": VERSION,
+        "checks": {"database": {"status": status, "latencyMs": latency}},
+    }
+
+
 @blueprint.route("/health")
 @blueprint.doc(security=[])
-@blueprint.response(200, HealthSchema)
-@blueprint.alt_response(503, schema=HealthSchema)
+@blueprint.response(200, HealthSchema, example=_body("healthy", 0.8))
+@blueprint.alt_response(503, schema=HealthSchema, example=_body("unhealthy", 2000.4))
 def get_health() -> Response:
     """Say whether the service can serve.
 
@@ -83,18 +91,16 @@ def get_health() -> Response:
     status = "unhealthy" if not reached else "degraded" if latency > DEGRADED_MS else "healthy"
     if status == "healthy":
         g.quiet = True
-    body: dict[str, Any] = {
-        "status": status,
-        "version": VERSION,
-        "checks": {"database": {"status": status, "latencyMs": latency}},
-    }
-    return json_response(compact_json(body), 200 if reached else 503)
+    return json_response(compact_json(_body(status, latency)), 200 if reached else 503)
 
 
 @blueprint.route("/health/live")
 @blueprint.doc(security=[])
-@blueprint.response(200, LivenessSchema)
+@blueprint.response(200, LivenessSchema, example={"status": "healthy"})
 def get_liveness() -> Response:
-    """Say that the process answers, without a look at the database."""
+    """Say that the process answers.
+
+    Without a look at the database: a restart would not help that.
+    """
     g.quiet = True
     return json_response('{"status":"healthy"}')

@@ -32,6 +32,10 @@ AUTH_FAILURES = frozenset(
     {"auth_missing", "auth_invalid", "auth_expired", "auth_revoked", "invalid_credentials",
      "csrf_failed"}
 )  # fmt: skip
+EXAMPLE = """# HELP taskflow_tasks_created_total Tasks created.
+# TYPE taskflow_tasks_created_total counter
+taskflow_tasks_created_total 3.0
+"""
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 requests = Counter(
@@ -61,7 +65,7 @@ pool_acquire = Histogram(
 @blueprint.route("/metrics", methods=["GET"])
 @blueprint.errors("not_found", "auth_missing", "auth_invalid")
 @blueprint.doc(security=[{"metricsAuth": []}])
-@blueprint.response(200, {"type": "string"}, content_type="text/plain")
+@blueprint.response(200, {"type": "string"}, content_type="text/plain", example=EXAMPLE)
 def get_metrics() -> Response:
     """Get the metrics.
 

@@ -51,6 +51,12 @@ def header_parameter(name: str, description: str, **schema: str) -> dict[str, An
     }
 
 
+def uuid_parameter(name: str, example: str) -> dict[str, Any]:
+    """Give OpenAPI's object for an id in a path."""
+    schema = {"type": "string", "format": "uuid", "examples": [example]}
+    return {"in": "path", "name": name, "schema": schema}
+
+
 _CORRELATION_ID = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"}
 CORRELATION_HEADER = {
     "X-Correlation-ID": {

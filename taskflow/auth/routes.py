@@ -7,6 +7,13 @@ from flask import Response, g, request
 from taskflow.api import json_response, no_content
 from taskflow.auth import queries, service, tokens
 from taskflow.auth.schemas import (
+    CREDENTIALS,
+    PASSWORD,
+    PASSWORD_CHANGE,
+    SESSION,
+    SESSION_BODY,
+    SESSION_LIST,
+    USER,
     AccountDeletionSchema,
     LoginSchema,
     PasswordChangeSchema,
@@ -18,7 +25,7 @@ from taskflow.auth.schemas import (
 from taskflow.auth.service import Session
 from taskflow.errors import ServiceError, compact_json
 from taskflow.fields import is_uuid
-from taskflow.openapi import Blueprint
+from taskflow.openapi import Blueprint, uuid_parameter
 
 blueprint = Blueprint(
     "auth", __name__, url_prefix="/api/v1/auth", description="Accounts and sessions."
@@ -30,17 +37,18 @@ COOKIES = {
         "schema": {"type": "string"},
     }
 }
+SESSION_ID = uuid_parameter("session_id", SESSION["id"])
 
 
 @blueprint.route("/register", methods=["POST"])
 @blueprint.errors("email_taken")
 @blueprint.doc(security=[])
-@blueprint.arguments(RegistrationSchema)
-@blueprint.response(201, SessionBodySchema, headers=COOKIES)
+@blueprint.arguments(RegistrationSchema, example=CREDENTIALS)
+@blueprint.response(201, SessionBodySchema, example=SESSION_BODY, headers=COOKIES)
 def register(body: dict[str, Any]) -> Response:
     """Register an account.
 
-    Begins its first session.
+    Begins its first session. `ann@example.com` and `Ann@Example.com` are one account.
     """
     return _session_response(service.register(request, **body), 201)
 
@@ -48,12 +56,13 @@ def register(body: dict[str, Any]) -> Response:
 @blueprint.route("/login", methods=["POST"])
 @blueprint.errors("invalid_credentials")
 @blueprint.doc(security=[])
-@blueprint.arguments(LoginSchema)
-@blueprint.response(200, SessionBodySchema, headers=COOKIES)
+@blueprint.arguments(LoginSchema, example=CREDENTIALS)
+@blueprint.response(200, SessionBodySchema, example=SESSION_BODY, headers=COOKIES)
 def login(body: dict[str, Any]) -> Response:
     """Log in.
 
-    Begins a session. An unknown email and a wrong password are answered alike.
+    Begins a session beside those that there are. An unknown email and a wrong password are
+    answered alike.
     """
     return _session_response(service.login(request, **body))
 
@@ -61,7 +70,7 @@ def login(body: dict[str, Any]) -> Response:
 @blueprint.route("/refresh", methods=["POST"])
 @blueprint.errors("auth_revoked")
 @blueprint.doc(security=[{"refreshAuth": []}, {"bearerAuth": []}])
-@blueprint.response(200, SessionBodySchema, headers=COOKIES)
+@blueprint.response(200, SessionBodySchema, example=SESSION_BODY, headers=COOKIES)
 def refresh() -> Response:
     """Refresh a session.
 
@@ -87,9 +96,12 @@ def logout() -> Response:
 
 @blueprint.route("/me", methods=["GET"])
 @blueprint.errors("auth_revoked")
-@blueprint.response(200, UserSchema)
+@blueprint.response(200, UserSchema, example=USER)
 def get_account() -> Response:
-    """Get the account that is logged in."""
+    """Get the account that is logged in.
+
+    It knows of a logout at once, where tasks open to an access token until it expires.
+    """
     user = queries.find_user(g.user_id, g.session_id)
     if user is None:
         raise ServiceError("auth_revoked")
@@ -98,12 +110,12 @@ def get_account() -> Response:
 
 @blueprint.route("/me", methods=["DELETE"])
 @blueprint.errors("auth_revoked", "invalid_credentials")
-@blueprint.arguments(AccountDeletionSchema)
+@blueprint.arguments(AccountDeletionSchema, example=PASSWORD)
 @blueprint.response(204, headers=COOKIES)
 def delete_account(body: dict[str, Any]) -> Response:
     """Delete the account that is logged in.
 
-    With its sessions and tasks, for good.
+    With its sessions and tasks, for good. The email is free again.
     """
     service.delete_account(g.user_id, g.session_id, body["password"])
     response = no_content()
@@ -113,12 +125,12 @@ def delete_account(body: dict[str, Any]) -> Response:
 
 @blueprint.route("/password", methods=["PUT"])
 @blueprint.errors("auth_revoked", "invalid_credentials")
-@blueprint.arguments(PasswordChangeSchema)
+@blueprint.arguments(PasswordChangeSchema, example=PASSWORD_CHANGE)
 @blueprint.response(204)
 def change_password(body: dict[str, Any]) -> Response:
     """Change the password.
 
-    Ends every other session.
+    Ends every other session; this one goes on, with its tokens.
     """
     service.change_password(g.user_id, g.session_id, body["currentPassword"], body["newPassword"])
     return no_content()
@@ -126,11 +138,11 @@ def change_password(body: dict[str, Any]) -> Response:
 
 @blueprint.route("/sessions", methods=["GET"])
 @blueprint.errors("auth_revoked")
-@blueprint.response(200, SessionListSchema)
+@blueprint.response(200, SessionListSchema, example=SESSION_LIST)
 def list_sessions() -> Response:
     """List the sessions that have not ended.
 
-    Newest first.
+    Newest first; `current` is the one that asks.
     """
     sessions = queries.list_sessions(g.user_id, g.session_id)
     if not any(current for _, current in sessions):
@@ -138,7 +150,7 @@ def list_sessions() -> Response:
     return json_response(f'{{"data":[{",".join(text for text, _ in sessions)}]}}')
 
 
-@blueprint.route("/sessions/<session_id>", methods=["DELETE"])
+@blueprint.route("/sessions/<session_id>", methods=["DELETE"], parameters=[SESSION_ID])
 @blueprint.errors("not_found")
 @blueprint.response(204)
 def revoke_session(session_id: str) -> Response:

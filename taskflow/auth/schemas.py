@@ -9,6 +9,36 @@ from taskflow.auth import passwords
 from taskflow.auth.tokens import ACCESS_SECONDS
 from taskflow.fields import Text
 
+# What the document shows; a test sends it, and compares what comes back.
+CREDENTIALS = {"email": "ann@example.com", "password": "three purple teapots"}
+PASSWORD = {"password": CREDENTIALS["password"]}
+PASSWORD_CHANGE = {
+    "currentPassword": CREDENTIALS["password"],
+    "newPassword": "four yellow teapots",
+}
+USER = {
+    "id": "01a20cbe-370d-784d-afde-7484248eaac5",
+    "email": CREDENTIALS["email"],
+    "createdAt": "2026-11-24T08:48:42.251606+00:00",
+}
+SESSION_BODY = {
+    "user": USER,
+    "accessToken": "eyJ…",
+    "tokenType": "Bearer",
+    "expiresIn": ACCESS_SECONDS,
+    "csrfToken": "UAgrFs05hr0HUyGBAqi9F3rVvx744A6vMlQUl4-qc4o",
+}
+SESSION: dict[str, Any] = {
+    "id": "01a20cbe-370e-7c1a-8d3b-5f6e7a8b9c0d",
+    "createdAt": "2026-11-24T08:48:42.251606+00:00",
+    "lastUsedAt": "2026-11-24T09:03:40.118204+00:00",
+    "expiresAt": "2026-12-01T09:03:40.118204+00:00",
+    "userAgent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "ipAddress": "127.0.0.1",
+    "current": True,
+}
+SESSION_LIST = {"data": [SESSION]}
+
 
 class Email(Text):
     """An email address, kept as written."""
@@ -108,8 +138,8 @@ class SessionBodySchema(Schema):
 
     user = fields.Nested(UserSchema, required=True)
     accessToken = fields.String(required=True)
-    tokenType = fields.Constant("Bearer", required=True)
-    expiresIn = fields.Constant(ACCESS_SECONDS, required=True, metadata={"description": "Seconds."})
+    tokenType = fields.String(required=True, metadata={"enum": ["Bearer"]})
+    expiresIn = fields.Integer(required=True, metadata={"description": "Seconds."})
     csrfToken = fields.String(
         required=True,
         metadata={"description": "For X-CSRF-Token; one value from login to logout."},

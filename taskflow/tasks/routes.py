@@ -7,10 +7,15 @@ from flask import Response, g, request
 
 from taskflow.api import json_response, no_content
 from taskflow.errors import compact_json
-from taskflow.openapi import Blueprint, header_parameter
+from taskflow.openapi import Blueprint, header_parameter, uuid_parameter
 from taskflow.tasks import service
 from taskflow.tasks.headers import etag, idempotency_key, if_match, if_none_match
 from taskflow.tasks.schemas import (
+    NEW_TASK,
+    PATCHED_TASK,
+    TASK,
+    TASK_PAGE,
+    TASK_PATCH,
     TaskCreationSchema,
     TaskListQuerySchema,
     TaskPageSchema,
@@ -44,13 +49,17 @@ IDEMPOTENCY_KEY = header_parameter(
     "A repeat within 24 hours makes nothing and gives the task made the first time.",
     pattern="^[\\x21-\\x7e]{1,255}$",
 )
-TASK_ID = {"in": "path", "name": "task_id", "schema": {"type": "string", "format": "uuid"}}
-MERGE_PATCH = {"content": {"application/merge-patch+json": {"schema": TaskPatchSchema}}}
+TASK_ID = uuid_parameter("task_id", TASK["id"])
+PATCH = {
+    "schema": {"allOf": [TaskPatchSchema], "minProperties": 1},
+    "example": TASK_PATCH,
+}
+PATCH_TYPES = {"content": {"application/json": PATCH, "application/merge-patch+json": PATCH}}
 
 
 @blueprint.route("", methods=["GET"])
 @blueprint.arguments(TaskListQuerySchema, location="query")
-@blueprint.response(200, TaskPageSchema, headers=LINK)
+@blueprint.response(200, TaskPageSchema, example=TASK_PAGE, headers=LINK)
 def list_tasks(query: dict[str, Any]) -> Response:
     """List tasks.
 
@@ -71,8 +80,8 @@ def list_tasks(query: dict[str, Any]) -> Response:
 @blueprint.route("", methods=["POST"])
 @blueprint.errors("task_limit_exceeded", "idempotency_key_reused", "task_not_found", "auth_revoked")
 @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
-@blueprint.arguments(TaskCreationSchema)
-@blueprint.response(201, TaskSchema, headers=CREATED)
+@blueprint.arguments(TaskCreationSchema, example=NEW_TASK)
+@blueprint.response(201, TaskSchema, example=TASK, headers=CREATED)
 def create_task(body: dict[str, Any]) -> Response:
     """Create a task.
 
@@ -91,10 +100,13 @@ def create_task(body: dict[str, Any]) -> Response:
 @blueprint.route("/<task_id>", methods=["GET"], parameters=[TASK_ID])
 @blueprint.errors("task_not_found")
 @blueprint.doc(parameters=[IF_NONE_MATCH])
-@blueprint.response(200, TaskSchema, headers=ETAG)
+@blueprint.response(200, TaskSchema, example=TASK, headers=ETAG)
 @blueprint.alt_response(304, headers=ETAG)
 def get_task(task_id: str) -> Response:
-    """Get a task."""
+    """Get a task.
+
+    Its `ETag` is what `If-Match` takes when the task is changed. Another user's task is a 404 too.
+    """
     version, text = service.get_task(g.user_id, task_id)
     if if_none_match(request, version):
         return Response(status=304, headers={"ETag": etag(version)})
@@ -103,14 +115,15 @@ def get_task(task_id: str) -> Response:
 
 @blueprint.route("/<task_id>", methods=["PUT", "PATCH"], parameters=[TASK_ID])
 @blueprint.errors("task_not_found", "precondition_failed")
-@blueprint.doc(parameters=[IF_MATCH], requestBody=MERGE_PATCH)
+@blueprint.doc(parameters=[IF_MATCH], requestBody=PATCH_TYPES)
 @blueprint.arguments(TaskPatchSchema)
-@blueprint.response(200, TaskSchema, headers=ETAG)
+@blueprint.response(200, TaskSchema, example=PATCHED_TASK, headers=ETAG)
 def update_task(body: dict[str, Any], task_id: str) -> Response:
     """Change a task.
 
     PUT and PATCH are one: what the body leaves out keeps its value, null clears a field that
-    may be null (JSON Merge Patch, RFC 7396).
+    may be null (JSON Merge Patch, RFC 7396). With `If-Match`, nobody else's change is lost: 412
+    where the task has changed since.
     """
     version, text = service.update_task(g.user_id, task_id, body, if_match(request))
     return json_response(text, ETag=etag(version))
@@ -121,6 +134,9 @@ def update_task(body: dict[str, Any], task_id: str) -> Response:
 @blueprint.doc(parameters=[IF_MATCH])
 @blueprint.response(204)
 def delete_task(task_id: str) -> Response:
-    """Delete a task."""
+    """Delete a task.
+
+    For good; a second time is a 404.
+    """
     service.delete_task(g.user_id, task_id, if_match(request))
     return no_content()

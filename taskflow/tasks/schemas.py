@@ -16,9 +16,35 @@ SORTS = tuple(
 )
 READ_ONLY = ("id", "userId", "completedAt", "createdAt", "updatedAt")
 
+# What the document shows; a test sends it, and compares what comes back.
+NEW_TASK = {
+    "title": "Buy milk",
+    "description": "Two litres, from the shop at the corner",
+    "status": "pending",
+    "priority": "high",
+    "tags": ["shop"],
+    "dueDate": "2026-12-01",
+}
+TASK: dict[str, Any] = {
+    "id": "01a20cbe-374b-71be-a182-29b72fded62e",
+    "userId": "01a20cbe-370d-784d-afde-7484248eaac5",
+    **NEW_TASK,
+    "completedAt": None,
+    "createdAt": "2026-11-24T08:48:42.314219+00:00",
+    "updatedAt": "2026-11-24T08:48:42.314219+00:00",
+}
+TASK_PATCH = {"status": "completed"}
+PATCHED_TASK = {
+    **TASK,
+    **TASK_PATCH,
+    "completedAt": "2026-11-24T08:48:42.360304+00:00",
+    "updatedAt": "2026-11-24T08:48:42.360304+00:00",
+}
+TASK_PAGE = {"data": [TASK], "nextCursor": None}
+
 _DUE_DATE = {
     "description": "A plain day, or an instant with an offset (RFC 3339); 1970 to 2999 in UTC.",
-    "example": "2026-12-01",
+    "examples": ["2026-12-01", "2026-12-01T17:30:00+00:00"],
 }
 
 
@@ -42,7 +68,7 @@ class Limit(fields.Integer):
     """A page's size, in plain digits: int() would take spaces and underscores too."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(metadata={"minimum": 1, "maximum": 100}, **kwargs)
+        super().__init__(metadata={"minimum": 1, "maximum": 100, "examples": [50]}, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if not re.fullmatch(r"0*([1-9][0-9]?|100)", value):
@@ -107,22 +133,34 @@ class TaskListQuerySchema(Schema):
     sort = fields.String(
         load_default="-createdAt",
         validate=validate.OneOf(SORTS),
-        metadata={"description": "`-` is descending; tasks without a due date come last."},
+        metadata={
+            "description": "`-` is descending; tasks without a due date come last.",
+            "examples": ["dueDate"],
+        },
     )
     status = fields.List(
         fields.String(validate=validate.OneOf(STATUSES)),
-        metadata={"description": "Any of these."},
+        metadata={"description": "Any of these.", "examples": [["pending", "in_progress"]]},
     )
     priority = fields.List(
         fields.String(validate=validate.OneOf(PRIORITIES)),
-        metadata={"description": "Any of these."},
+        metadata={"description": "Any of these.", "examples": [["high"]]},
     )
-    tag = fields.List(Text(1, 50, trim=True), metadata={"description": "All of these."})
+    tag = fields.List(
+        Text(1, 50, trim=True),
+        metadata={"description": "All of these.", "examples": [["shop"]]},
+    )
     dueBefore = DayOrInstant(
-        metadata={"description": "Exclusive; a plain day is its beginning in UTC."}
+        metadata={
+            "description": "Exclusive; a plain day is its beginning in UTC.",
+            "examples": ["2027-01-01"],
+        }
     )
     dueAfter = DayOrInstant(
-        metadata={"description": "Inclusive; a plain day is its beginning in UTC."}
+        metadata={
+            "description": "Inclusive; a plain day is its beginning in UTC.",
+            "examples": ["2026-12-01"],
+        }
     )
     q = Text(
         1,
@@ -130,7 +168,8 @@ class TaskListQuerySchema(Schema):
         validate=validate.Regexp(r"[\s\S]*[^\W_]", error="Must hold a letter or a digit."),
         metadata={
             "description": "Every word of it stands in the title or the description; a word's "
-            "beginning is enough."
+            "beginning is enough.",
+            "examples": ["mil"],
         },
     )
 
