@@ -33,8 +33,8 @@ REFUSALS = [
     (f"PUT {AUTH}/password", [400], "common passwords"),
     (f"GET {TASKS}", [400], "a cursor that is not ours; a q without a letter or a digit"),
     (f"POST {TASKS}", [400, 422], "the 52nd of May; an Idempotency-Key that came before"),
-    (f"PUT {TASK}", [400], "the 52nd of May; a body without a field"),
-    (f"PATCH {TASK}", [400], "the 52nd of May; a body without a field"),
+    (f"PUT {TASK}", [400], "the 52nd of May"),
+    (f"PATCH {TASK}", [400], "the 52nd of May"),
 ]
 ACCEPTED: list[Any] = ["2xx", "3xx", 401, 403, 404, 409, 429, "5xx"]  # its own list
 # Checks that take a right answer for a wrong one.
