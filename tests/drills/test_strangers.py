@@ -22,7 +22,7 @@ from tests.service import Service
 
 METRICS_TOKEN = "metrics-token-of-the-drill"
 AUTH, TASKS = "/api/v1/auth", "/api/v1/tasks"
-TASK = f"{TASKS}/{{task_id}}"
+SESSION, TASK = f"{AUTH}/sessions/{{session_id}}", f"{TASKS}/{{task_id}}"
 
 # Schemathesis, which makes requests from the document and checks the answers against it.
 
@@ -115,14 +115,18 @@ def test_what_the_document_says_holds_for_a_user(
     postgres: Postgres, serve: Callable[..., Service], figures: Any, tmp_path: Path
 ) -> None:
     service = serve(postgres.url(), METRICS_TOKEN=METRICS_TOKEN, MAX_TASKS_PER_USER="1000000")
-    user, leaving, staying = (Account(service) for _ in range(3))
+    user, leaving, staying, revoking = (Account(service) for _ in range(4))
     headers = {
         "*": f"Bearer {user.access}",
         f"{AUTH}/logout": f"Bearer {leaving.access}",
         f"{AUTH}/refresh": f"Bearer {staying.refresh}",
+        f"{AUTH}/sessions": f"Bearer {revoking.access}",
+        SESSION: f"Bearer {revoking.access}",
         "/metrics": f"Bearer {METRICS_TOKEN}",
     }
     figures(**figures_of(explore(service, tmp_path, 8 if SHORT else 100, headers)))
+    # None of that ended the session of the one who asked.
+    assert service.get(f"{AUTH}/me", Authorization=headers["*"])[0] == 200
 
 
 def test_what_the_document_says_holds_for_nobody(
@@ -150,7 +154,6 @@ BAD_TOKENS = {
 NEW = {"email": "", "password": PASSWORD}  # an email for each request
 WRONG = {"password": "not the password"}
 CHANGE = {"currentPassword": "not the password", "newPassword": "another good password"}
-SESSION = f"{AUTH}/sessions/{{session_id}}"
 
 # Method, path and body; what the owner gets, another user, and the owner with a token of a session
 # that was revoked: it works for up to 15 minutes, but not where the account itself is touched.
