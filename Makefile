@@ -10,6 +10,9 @@ test: .venv/installed
 drills: .venv/installed
 	@$(BIN)/pytest tests/drills -n 0 -v
 
+bench: .venv/installed
+	@$(BIN)/python -m bench.run $(BENCH)
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -20,4 +23,4 @@ lint: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-.PHONY: run test drills lint
+.PHONY: run test drills bench lint

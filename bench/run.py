@@ -1,0 +1,249 @@
+"""The benchmark: what a request costs under half a CPU and 512 MB, and how that grows.
+
+`python -m bench.run` starts the service as the Procfile does, and beside it the floor
+(`bench/floor.py`), each in a control group of its own, and a PostgreSQL outside of them. wrk loads
+them in turns, and the medians of the rounds are printed as the tables of `docs/performance.md`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.targets import (
+    CONNECTIONS,
+    LOGINS,
+    Account,
+    Bench,
+    Figures,
+    Measured,
+    config_of,
+    median,
+    seed,
+)
+from taskflow import create_app
+from taskflow.maintenance import apply_schema
+from taskflow.tasks import service as tasks
+from taskflow.tasks.schemas import SORTS
+from tests.conftest import run_sql
+from tests.service import procfile
+from tests.test_query_plans import FILTERS, INSERT_TASKS, INSERT_USERS, ExplainingDatabase
+
+FLOOR = ("constant", "select")
+LOADS = ("health", "get", "list", "create", "update", "mixed")
+FEW, MANY = 10, 1000  # tasks of the users whose lists are measured
+# What the answer holds, of how many tasks, and the query.
+LISTS = (
+    ("1 of 1,000", MANY, "limit=1"),
+    ("20 of 1,000", MANY, "limit=20"),
+    ("100 of 1,000", MANY, "limit=100"),
+    ("10 of 10", FEW, "limit=20"),
+    ("none of 1,000, by a word of nobody", MANY, "limit=20&q=quagga"),
+)
+
+
+def measure_loads(bench: Bench) -> Measured:
+    """Measure the loads of the service, and of the floor."""
+    options, url = bench.options, bench.create_database("loads")
+    service = bench.start(procfile("web"), url)
+    floor = bench.start(procfile("web").replace("wsgi:app", "bench.floor:app"), url)
+    accounts = seed(service, options.users, options.tasks)
+    run_sql(url, "VACUUM ANALYZE")
+    cases = {f"floor: {load}": partial(bench.measure, floor, load, accounts) for load in FLOOR}
+    cases |= {load: partial(bench.measure, service, load, accounts) for load in LOADS}
+    for case in ("floor: select", "mixed"):
+        cases[case]()  # warms up
+    measured = bench.in_turns(cases, accounts)
+    medians = {name: median(rounds) for name, rounds in measured.items()}
+    floor_cpu = medians["floor: select"].cpu
+    print(f"\n### Loads: {options.users} users of {options.tasks} tasks\n")
+    print_table(
+        "load | requests/s | p50, ms | p99, ms | CPU, µs | times floor | PostgreSQL, µs | peak, MB"
+        " | errors",
+        (
+            f"{name} | {f.rate:.0f} | {f.p50:.1f} | {f.p99:.1f} | {f.cpu:.0f} |"
+            f" {f.cpu / floor_cpu:.2f} | {f.postgres_cpu:.0f} | {f.memory:.0f} | {f.errors}"
+            for name, f in medians.items()
+        ),
+    )
+    spread = max(max(f.cpu for f in r) / min(f.cpu for f in r) - 1 for r in measured.values())
+    print(f"\nA load's dearest round took up to {spread:.0%} more CPU than its cheapest.")
+    return measured
+
+
+def measure_logins(bench: Bench) -> Measured:
+    """Measure what logins take, and what they leave to those who read at the same time."""
+    service = bench.start(procfile("web"), bench.create_database("logins"))
+    accounts = seed(service, 10, 20)
+    beside: list[Figures] = []
+
+    def read_beside_logins() -> Figures:
+        with ThreadPoolExecutor(1) as pool:
+            logins = pool.submit(bench.measure, service, "login", accounts, extra=2)
+            time.sleep(1)
+            reads = bench.measure(service, "list", accounts)
+            beside.append(logins.result())
+        return reads
+
+    cases: dict[str, Callable[[], Figures]] = {
+        "reads": partial(bench.measure, service, "list", accounts),
+        "logins": partial(bench.measure, service, "login", accounts),
+        "reads beside logins": read_beside_logins,
+    }
+    measured = bench.in_turns(cases, accounts) | {"logins beside reads": beside}
+    medians = {name: median(rounds) for name, rounds in measured.items()}
+    reads, logins, kept, others = medians.values()
+    print(f"\n### Logins: {LOGINS} at a time, and {CONNECTIONS} readers\n")
+    print_table(
+        "load | requests/s | p50, ms | p99, ms | peak, MB | errors",
+        (
+            f"{name} | {f.rate:.1f} | {f.p50:.1f} | {f.p99:.1f} | {f.memory:.0f} | {f.errors}"
+            for name, f in medians.items()
+        ),
+    )
+    share = others.rate * logins.cpu / (reads.rate * reads.cpu)
+    print(
+        f"\nA login takes {logins.cpu / 1000:.0f} ms of CPU. Logins had {share:.0%} of it,"
+        f" and readers kept {kept.rate / reads.rate:.0%} of their requests."
+    )
+    return measured
+
+
+def measure_growth(bench: Bench) -> Measured:
+    """Measure how lists grow with the table, with a user's tasks and with the answer."""
+    blocks: dict[str, list[int]] = {}
+    cases: dict[str, Callable[[], Figures]] = {}
+    everybody: list[Account] = []
+    for size in bench.options.sizes:
+        url = bench.create_database(f"growth{size}")
+        service = bench.start(procfile("web"), url)
+        users = {count: Account(service.port, count) for count in (MANY, FEW)}
+        fill(url, size // MANY, users[FEW])
+        everybody += users.values()
+        for count in users if size == bench.options.sizes[-1] else [MANY]:
+            for name, found in explain(url, users[count]).items():
+                blocks.setdefault(name, []).append(found)
+        for name, count, query in LISTS:
+            cases[f"{name} | {size:,}"] = partial(
+                bench.measure, service, "list", [users[count]], query
+            )
+    measured = bench.in_turns(cases, everybody)
+    sizes = [f"{size:,}" for size in bench.options.sizes]
+    print("\n### Growth: CPU of service + PostgreSQL, µs a list, in tables of so many tasks\n")
+    medians = {name: median(rounds) for name, rounds in measured.items()}
+    cells = {name: f"{f.cpu:.0f} + {f.postgres_cpu:.0f}" for name, f in medians.items()}
+    print_table(
+        " | ".join(["answer", *sizes]),
+        (" | ".join([name, *(cells[f"{name} | {size}"] for size in sizes)]) for name, *_ in LISTS),
+    )
+    print("\n### Growth: blocks of 8 KB that PostgreSQL reads for a list of 20\n")
+    print_table(
+        " | ".join(["list", *sizes, f"{FEW} of {sizes[-1]}"]),
+        (" | ".join([name, *map(str, found)]) for name, found in blocks.items()),
+    )
+    return measured
+
+
+def fill(url: str, users: int, few: Account) -> None:
+    """Give each user a thousand tasks, by SQL, and but ten to one of them."""
+    indexes = "SELECT indexname FROM pg_indexes WHERE tablename = 'tasks'"
+    for (index,) in run_sql(url, f"{indexes} AND indexname <> 'tasks_pkey'"):
+        run_sql(url, f"DROP INDEX {index}")  # to build them at the end takes half of the time
+    run_sql(url, INSERT_USERS, (MANY, users - 1))
+    run_sql(url, INSERT_TASKS, (1, MANY))
+    rest = "DELETE FROM tasks WHERE user_id = %s AND id NOT IN"
+    run_sql(url, f"{rest} (SELECT id FROM tasks WHERE user_id = %s LIMIT {FEW})", (few.id, few.id))
+    apply_schema(config_of(url))
+    run_sql(url, "VACUUM ANALYZE")
+
+
+def explain(url: str, account: Account) -> dict[str, int]:
+    """Give how many blocks each list of a user reads; of a filter, with its dearest sort."""
+    config = config_of(url)
+    app = create_app(config)
+    app.extensions["database"] = db = ExplainingDatabase(config)
+
+    def read(sort: str, filters: dict[str, Any]) -> int:
+        tasks.list_tasks(account.id, {"limit": 20, "sort": sort, **filters})
+        plan = db.plans.pop().root
+        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+    with app.app_context():
+        found = {f"by {sort}": read(sort, {}) for sort in SORTS}
+        for name, filters in FILTERS.items():
+            found[name] = max(read(sort, filters) for sort in SORTS)
+    return found
+
+
+def print_table(head: str, rows: Iterable[str]) -> None:
+    """Print a table in Markdown."""
+    print(f"| {head} |\n|---{'|---:' * head.count('|')}|")
+    for row in rows:
+        print(f"| {row} |", flush=True)
+
+
+def machine() -> str:
+    """Say where this runs."""
+    names = [
+        line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    name = names[0].partition(": ")[2] if names else platform.machine()
+    load = os.getloadavg()[0]
+    return (
+        f"{name}, {os.cpu_count()} cores, Linux {platform.release()}, Python"
+        f" {platform.python_version()}; load average {load:.1f} at the start."
+    )
+
+
+def parse_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all of them by default")
+    parser.add_argument("--seconds", type=int, default=5, help="of each load in each round (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="of which the median is taken (5)")
+    parser.add_argument("--users", type=int, default=50, help="that the loads are spread over (50)")
+    parser.add_argument("--tasks", type=int, default=100, help="of each of them (100)")
+    parser.add_argument(
+        "--sizes",
+        type=lambda text: sorted(int(size) for size in text.split(",")),
+        default=[1_000, 100_000, 1_000_000],
+        help="of the table whose growth is measured, in thousands (1000,100000,1000000)",
+    )
+    parser.add_argument("--json", type=Path, help="where to write the figures of every round")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(unknown)}")
+    return options
+
+
+PARTS = {"loads": measure_loads, "logins": measure_logins, "growth": measure_growth}
+
+
+def main() -> None:
+    """Run the parts that were asked for."""
+    options = parse_options()
+    if not shutil.which("wrk"):
+        sys.exit("bench: wrk is missing (Debian: apt-get install wrk)")
+    print(machine())
+    results = {}
+    for part in options.parts or PARTS:
+        with TemporaryDirectory() as folder, ExitStack() as stack:
+            measured = PARTS[part](Bench(options, Path(folder), stack))
+        results[part] = {name: [asdict(f) for f in rounds] for name, rounds in measured.items()}
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
