@@ -28,6 +28,7 @@ from bench.targets import (
     Bench,
     Figures,
     Measured,
+    Target,
     config_of,
     median,
     seed,
@@ -42,6 +43,18 @@ from tests.test_query_plans import FILTERS, INSERT_TASKS, INSERT_USERS, Explaini
 
 FLOOR = ("constant", "select")
 LOADS = ("health", "get", "list", "create", "update", "mixed")
+# Each by itself, the others as they are by default.
+SETTINGS = (
+    "WEB_THREADS=1",
+    "WEB_THREADS=2",
+    "WEB_THREADS=4",
+    "WEB_THREADS=8",
+    "WEB_THREADS=16",
+    "WEB_THREADS=32",
+    "WEB_CONCURRENCY=2",
+    "WEB_AFFINITY=off",
+    "DB_POOL_MAX=2",
+)
 FEW, MANY = 10, 1000  # tasks of the users whose lists are measured
 # What the answer holds, of how many tasks, and the query.
 LISTS = (
@@ -66,19 +79,25 @@ def measure_loads(bench: Bench) -> Measured:
         cases[case]()  # warms up
     measured = bench.in_turns(cases, accounts)
     medians = {name: median(rounds) for name, rounds in measured.items()}
-    floor_cpu = medians["floor: select"].cpu
     print(f"\n### Loads: {options.users} users of {options.tasks} tasks\n")
-    print_table(
-        "load | requests/s | p50, ms | p99, ms | CPU, µs | times floor | PostgreSQL, µs | peak, MB"
-        " | errors",
-        (
-            f"{name} | {f.rate:.0f} | {f.p50:.1f} | {f.p99:.1f} | {f.cpu:.0f} |"
-            f" {f.cpu / floor_cpu:.2f} | {f.postgres_cpu:.0f} | {f.memory:.0f} | {f.errors}"
-            for name, f in medians.items()
-        ),
-    )
+    print_figures(medians, medians["floor: select"])
     spread = max(max(f.cpu for f in r) / min(f.cpu for f in r) - 1 for r in measured.values())
     print(f"\nA load's dearest round took up to {spread:.0%} more CPU than its cheapest.")
+    return measured
+
+
+def measure_settings(bench: Bench) -> Measured:
+    """Measure the mixed load with other numbers of threads, workers and connections."""
+    url = bench.create_database("settings")
+    services = {name: bench.start(f"env {name} {procfile('web')}", url) for name in SETTINGS}
+    accounts = seed(services["WEB_THREADS=8"], bench.options.users, bench.options.tasks)
+    measured = bench.in_turns(
+        {name: partial(bench.measure, services[name], "mixed", accounts) for name in SETTINGS},
+        accounts,
+    )
+    medians = {name: median(rounds) for name, rounds in measured.items()}
+    print("\n### Settings: the mixed load\n")
+    print_figures(medians, medians["WEB_THREADS=8"])
     return measured
 
 
@@ -123,21 +142,22 @@ def measure_logins(bench: Bench) -> Measured:
 def measure_growth(bench: Bench) -> Measured:
     """Measure how lists grow with the table, with a user's tasks and with the answer."""
     blocks: dict[str, list[int]] = {}
-    cases: dict[str, Callable[[], Figures]] = {}
-    everybody: list[Account] = []
+    services: dict[int, Target] = {}
+    users: dict[int, dict[int, Account]] = {}
     for size in bench.options.sizes:
         url = bench.create_database(f"growth{size}")
-        service = bench.start(procfile("web"), url)
-        users = {count: Account(service.port, count) for count in (MANY, FEW)}
-        fill(url, size // MANY, users[FEW])
-        everybody += users.values()
-        for count in users if size == bench.options.sizes[-1] else [MANY]:
-            for name, found in explain(url, users[count]).items():
+        services[size] = bench.start(procfile("web"), url)
+        users[size] = {count: Account(services[size].port, count) for count in (MANY, FEW)}
+        fill(url, size // MANY, users[size][FEW])
+        for count in (MANY, FEW) if size == bench.options.sizes[-1] else (MANY,):
+            for name, found in explain(url, users[size][count]).items():
                 blocks.setdefault(name, []).append(found)
-        for name, count, query in LISTS:
-            cases[f"{name} | {size:,}"] = partial(
-                bench.measure, service, "list", [users[count]], query
-            )
+    cases = {
+        f"{name} | {size:,}": partial(bench.measure, service, "list", [users[size][count]], query)
+        for name, count, query in LISTS
+        for size, service in services.items()
+    }
+    everybody = [account for of_size in users.values() for account in of_size.values()]
     measured = bench.in_turns(cases, everybody)
     sizes = [f"{size:,}" for size in bench.options.sizes]
     print("\n### Growth: CPU of service + PostgreSQL, µs a list, in tables of so many tasks\n")
@@ -175,8 +195,9 @@ def explain(url: str, account: Account) -> dict[str, int]:
     app.extensions["database"] = db = ExplainingDatabase(config)
 
     def read(sort: str, filters: dict[str, Any]) -> int:
-        tasks.list_tasks(account.id, {"limit": 20, "sort": sort, **filters})
-        plan = db.plans.pop().root
+        for _ in range(2):  # the first time it reads the catalog too
+            tasks.list_tasks(account.id, {"limit": 20, "sort": sort, **filters})
+        plan = db.plans[-1].root
         return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
     with app.app_context():
@@ -184,6 +205,19 @@ def explain(url: str, account: Account) -> dict[str, int]:
         for name, filters in FILTERS.items():
             found[name] = max(read(sort, filters) for sort in SORTS)
     return found
+
+
+def print_figures(rows: dict[str, Figures], base: Figures) -> None:
+    """Print a line of figures each, with the CPU beside that of one of them."""
+    print_table(
+        "load | requests/s | p50, ms | p99, ms | CPU, µs | ratio | PostgreSQL, µs | peak, MB"
+        " | errors",
+        (
+            f"{name} | {f.rate:.0f} | {f.p50:.1f} | {f.p99:.1f} | {f.cpu:.0f} |"
+            f" {f.cpu / base.cpu:.2f} | {f.postgres_cpu:.0f} | {f.memory:.0f} | {f.errors}"
+            for name, f in rows.items()
+        ),
+    )
 
 
 def print_table(head: str, rows: Iterable[str]) -> None:
@@ -227,7 +261,12 @@ def parse_options() -> argparse.Namespace:
     return options
 
 
-PARTS = {"loads": measure_loads, "logins": measure_logins, "growth": measure_growth}
+PARTS = {
+    "loads": measure_loads,
+    "settings": measure_settings,
+    "logins": measure_logins,
+    "growth": measure_growth,
+}
 
 
 def main() -> None:

@@ -153,7 +153,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         self.options, self._folder, self._stack = options, folder, stack
-        self._postgres = Postgres(fsync="on", max_connections="100")
+        self._postgres = Postgres(fsync="on", max_connections="200")
         stack.callback(self._postgres.remove)
         self._postgres.create()
 

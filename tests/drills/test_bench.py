@@ -1,0 +1,36 @@
+"""The benchmark runs, in small: what it finds out here is no figure to go by."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.run import FLOOR, LISTS, LOADS, SETTINGS
+from tests.service import ROOT
+
+SMALL = ["--seconds", "1", "--rounds", "1", "--users", "2", "--tasks", "25"]
+SIZES = [1000, 2000]
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is missing")
+def test_the_benchmark_measures_every_load_without_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "bench.run", *SMALL, "--json", file]
+    sizes = ",".join(map(str, SIZES))
+    done = subprocess.run(
+        [*command, "--sizes", sizes], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    parts = json.loads(file.read_text())
+    assert set(parts["loads"]) == {*LOADS, *(f"floor: {load}" for load in FLOOR)}
+    assert set(parts["settings"]) == set(SETTINGS)
+    assert set(parts["growth"]) == {f"{name} | {s:,}" for name, *_ in LISTS for s in SIZES}
+    assert len(parts["logins"]) == 4
+    for part in parts.values():
+        for name, [figures] in part.items():
+            assert f"| {name.partition(' | ')[0]} |" in done.stdout
+            assert figures["errors"] == 0, name
+            assert min(figures["rate"], figures["p50"], figures["cpu"], figures["memory"]) > 0
