@@ -195,13 +195,16 @@ class Bench:
     def in_turns(
         self, cases: Mapping[str, Callable[[], Figures]], accounts: list[Account]
     ) -> Measured:
-        """Measure each case once a round, so that the machine's noise meets them alike."""
+        """Measure each case once a round, so that the machine's noise meets them alike.
+
+        Tokens expire after a quarter of an hour: each case gets new ones.
+        """
         measured: Measured = {name: [] for name in cases}
         for number in range(self.options.rounds):
-            for account in accounts:
-                account.renew()
             for name, measure in cases.items():
                 print(f"bench: round {number + 1}: {name}", file=sys.stderr)
+                for account in accounts:
+                    account.renew()
                 measured[name].append(measure())
         return measured
 
