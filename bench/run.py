@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import sys
 import time
@@ -24,13 +25,16 @@ from typing import Any
 
 from bench.targets import (
     CONNECTIONS,
+    CPUS,
     LOGINS,
+    MEMORY,
     Account,
     Bench,
     Figures,
     Measured,
     Target,
     config_of,
+    make_group,
     median,
     seed,
 )
@@ -234,15 +238,19 @@ def print_table(head: str, rows: Iterable[str]) -> None:
 
 
 def machine() -> str:
-    """Say where this runs."""
+    """Say where this runs, and within which limits."""
     names = [
         line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
     name = names[0].partition(": ")[2] if names else platform.machine()
     load = os.getloadavg()[0]
+    limits = "NO LIMITS, since no control group can be made here"
+    if group := make_group():
+        group.remove()
+        limits = f"{CPUS} CPU and {MEMORY} MB for each target"
     return (
         f"{name}, {os.cpu_count()} cores, Linux {platform.release()}, Python"
-        f" {platform.python_version()}; load average {load:.1f} at the start."
+        f" {platform.python_version()}; {limits}; load average {load:.1f} at the start."
     )
 
 
@@ -280,6 +288,7 @@ def main() -> None:
     options = parse_options()
     if not shutil.which("wrk"):
         sys.exit("bench: wrk is missing (Debian: apt-get install wrk)")
+    signal.signal(signal.SIGTERM, lambda *_args: sys.exit(1))  # ends what was started, too
     print(machine())
     results = {}
     for part in options.parts or PARTS:
@@ -288,6 +297,8 @@ def main() -> None:
         results[part] = {name: [asdict(f) for f in rounds] for name, rounds in measured.items()}
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
+    if any(f["errors"] for part in results.values() for rounds in part.values() for f in rounds):
+        sys.exit("bench: there were errors: these figures are none to go by")
 
 
 if __name__ == "__main__":

@@ -86,18 +86,22 @@ class Target:
     """A web process, in a control group where one can be made; its log goes to a file."""
 
     def __init__(self, command: str, url: str, folder: Path) -> None:
-        self.port, self.url, self.group = free_port(), url, _make_group()
+        self.port, self.group = free_port(), make_group()
         env = production_env(url, PORT=str(self.port), **UNLIMITED)
         if self.group:
             self.group.write_launcher(folder / "gunicorn")
             env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"
-        with (folder / "log").open("w") as log:
+        self._log = folder / "log"
+        with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 ["sh", "-c", f"exec {command}"], cwd=ROOT, env=env, stdout=log, stderr=log
             )
+
+    def wait_until_live(self) -> None:
+        """Wait until the process answers."""
         deadline = time.monotonic() + 60
         while not Client(self.port)("GET", "/health/live")[0]:
-            assert self._process.poll() is None, (folder / "log").read_text()
+            assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.1)
 
@@ -124,11 +128,11 @@ class Target:
             self.group.remove()
 
 
-def _make_group() -> Group | None:
+def make_group() -> Group | None:
+    """Make a control group of the limits, where the system lets us."""
     try:
         return Group(CPUS, MEMORY)
-    except pytest.skip.Exception as reason:
-        print(f"bench: without a limit: {reason}", file=sys.stderr)
+    except pytest.skip.Exception:
         return None
 
 
@@ -167,6 +171,7 @@ class Bench:
         """Start a target, which is ended with the run."""
         target = Target(command, url, Path(mkdtemp(dir=self._folder)))
         self._stack.callback(target.stop)
+        target.wait_until_live()
         return target
 
     def measure(
