@@ -138,8 +138,8 @@ def measure_logins(bench: Bench) -> Measured:
     share = others.rate * logins.cpu / (kept.rate * kept.cpu)
     print(
         f"\nA login takes {logins.cpu / 1000:.0f} ms of CPU. Beside each other, logins had"
-        f" {share:.0%} of the CPU, and readers {kept.rate / reads.rate:.0%} of the requests that"
-        " they have without."
+        f" {share:.0%} of the CPU,\nand readers {kept.rate / reads.rate:.0%} of the requests that"
+        " they have without logins."
     )
     return measured
 
@@ -250,7 +250,7 @@ def machine() -> str:
         limits = f"{CPUS} CPU and {MEMORY} MB for each target"
     return (
         f"{name}, {os.cpu_count()} cores, Linux {platform.release()}, Python"
-        f" {platform.python_version()}; {limits}; load average {load:.1f} at the start."
+        f" {platform.python_version()};\n{limits}; load average {load:.1f} at the start."
     )
 
 
