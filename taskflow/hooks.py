@@ -5,6 +5,7 @@ Every route is protected unless it is on the one list below.
 
 import logging
 import time
+from typing import Any
 
 from flask import Flask, Request, Response, g, request
 
@@ -47,17 +48,16 @@ TAKES_BODY = frozenset(
 )
 
 
-def _current_request() -> Request:
-    """Give the request itself: its proxy looks for it again at each word."""
-    current: Request = request._get_current_object()  # type: ignore[attr-defined]
-    return current
+def _current() -> tuple[Request, Any]:
+    """Give request and `g` themselves: a proxy looks for its object again at each word."""
+    return request._get_current_object(), g._get_current_object()  # type: ignore[attr-defined]
 
 
 def before() -> None:
     """Name the request, find out who is asking, and refuse input that no route declared."""
-    current = _current_request()
-    g.started = time.perf_counter()
-    g.correlation_id = logs.correlation_id_of(current)
+    current, store = _current()
+    store.started = time.perf_counter()
+    store.correlation_id = logs.correlation_id_of(current)
     endpoint = current.endpoint
     # No endpoint: 404 or 405, for strangers too. OPTIONS carries no credentials (CORS).
     if endpoint is None or current.method == "OPTIONS":
@@ -80,15 +80,15 @@ def before() -> None:
 
 def after(response: Response) -> Response:
     """Add the headers that every answer has, and write the request line."""
-    current = _current_request()
+    current, store = _current()
     headers = response.headers
-    headers["X-Correlation-ID"] = g.correlation_id
-    headers["X-Content-Type-Options"] = "nosniff"
+    headers.add("X-Correlation-ID", store.correlation_id)
+    headers.add("X-Content-Type-Options", "nosniff")
     headers.setdefault("Content-Security-Policy", POLICY)
     tasks = current.path.startswith("/api/v1/tasks")
     headers.setdefault("Cache-Control", "private, no-cache" if tasks else "no-store")
-    add_headers(response)
-    _log_request(current, response.status_code)
+    add_headers(headers, store.get("budget"))
+    _log_request(current, store, response.status_code)
     return response
 
 
@@ -102,9 +102,9 @@ def _vary_by_origin(response: Response) -> Response:
     return response
 
 
-def _log_request(current: Request, status: int) -> None:
+def _log_request(current: Request, store: Any, status: int) -> None:
     level = logging.ERROR if status >= 500 else logging.INFO
-    if "quiet" in g:  # said by who found all well
+    if "quiet" in store:  # said by who found all well
         level = logging.DEBUG
     if not logger.isEnabledFor(level):
         return
@@ -113,8 +113,8 @@ def _log_request(current: Request, status: int) -> None:
         "path": current.path,
         "route": current.url_rule.rule if current.url_rule else None,
         "status": status,
-        "durationMs": round((time.perf_counter() - g.started) * 1000, 3),
-        "userId": g.get("user_id"),
+        "durationMs": round((time.perf_counter() - store.started) * 1000, 3),
+        "userId": store.get("user_id"),
         "remoteAddr": current.remote_addr,
     }
     logger.log(level, "%s %s %d", current.method, current.path, status, extra={"fields": fields})

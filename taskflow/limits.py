@@ -10,10 +10,11 @@ import threading
 import time
 from typing import Any, NamedTuple, Protocol, cast
 
-from flask import Request, Response, current_app, g
+from flask import Request, current_app, g
 from limits import RateLimitItem, parse
 from limits.errors import StorageError
 from limits.storage import Storage, storage_from_string
+from werkzeug.datastructures import Headers
 
 from taskflow.config import Config
 from taskflow.errors import ServiceError
@@ -131,14 +132,12 @@ def rate_limits() -> RateLimits:
     return limits
 
 
-def add_headers(response: Response) -> None:
+def add_headers(headers: Headers, budget: Budget | None) -> None:
     """Show the state of the budget that the request was taken off, if it was off one."""
-    budget: Budget | None = g.get("budget")
     if budget is None:
         return
-    headers = response.headers
-    headers["X-RateLimit-Limit"] = str(budget.limit)
-    headers["X-RateLimit-Remaining"] = str(max(budget.remaining, 0))
-    headers["X-RateLimit-Reset"] = str(budget.reset)
+    headers.add("X-RateLimit-Limit", budget.limit)
+    headers.add("X-RateLimit-Remaining", max(budget.remaining, 0))
+    headers.add("X-RateLimit-Reset", budget.reset)
     if budget.remaining < 0:
-        headers["Retry-After"] = str(max(int(budget.reset - time.time()), 1))
+        headers.add("Retry-After", max(int(budget.reset - time.time()), 1))

@@ -53,6 +53,11 @@ class LineFormatter(JsonFormatter):
         return _encode(line)
 
 
+# What no line says is not looked for (Python's logging HOWTO, "Optimization").
+logging._srcfile = None
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
 def log_config(level: str) -> dict[str, Any]:
     """Give the `logging.config.dictConfig` of a process; gunicorn's logger takes part in it."""
     return {
