@@ -8,7 +8,7 @@ test: .venv/installed
 	@$(BIN)/pytest
 
 drills: .venv/installed
-	@$(BIN)/pytest tests/drills -n 0 -v
+	@$(BIN)/pytest tests/drills -n $(if $(filter short,$(DRILLS)),2,0) -v
 
 bench: .venv/installed
 	@$(BIN)/python -m bench.run $(BENCH)

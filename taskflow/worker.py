@@ -33,7 +33,7 @@ PEEK = 16 * 1024  # bytes; enough for all but a few
 MAX_REQUEST = 2 * MAX_BODY  # bytes; gunicorn takes no head of more than 800 KiB
 ROOM = 128 * 1024  # bytes; two segments of the longest
 PROBERS = 4  # threads
-HASHERS = 1  # threads; a hash takes 30 ms of CPU, and half of that goes to others meanwhile
+HASHERS = 4  # threads; they hash one password at a time, and wait for the database side by side
 CLOSERS = 8  # threads
 
 _PEEKING = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)

@@ -12,6 +12,7 @@ from tests.service import Service
 
 # A short run is what CI has time for; the promises are the same.
 SHORT = os.environ.get("DRILLS") == "short"
+FIGURES = "figures"
 
 
 @pytest.fixture
@@ -39,8 +40,8 @@ def serve() -> Iterator[Callable[..., Service]]:
 
 
 @pytest.fixture
-def figures(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Print a drill's figures, whatever becomes of it."""
+def figures(request: pytest.FixtureRequest) -> Any:
+    """Print a drill's figures at its end, whatever becomes of it."""
 
     def show(record: Record | None = None, findings: Findings | None = None, **more: Any) -> None:
         parts: dict[str, Any] = {}
@@ -54,8 +55,30 @@ def figures(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) 
         if findings:
             parts |= vars(findings)
         parts |= {k: f"{v:.2f} s" if isinstance(v, float) else v for k, v in more.items()}
-        with capsys.disabled():
-            name = request.node.name.removeprefix("test_").replace("_", " ")
-            print(f"\n{name}:", *(f"{k}={v}" for k, v in parts.items()), sep="\n    ")
+        request.node.user_properties.append((FIGURES, {k: str(v) for k, v in parts.items()}))
 
     return show
+
+
+class Printer:
+    """Prints the figures of every drill, of those that run in other processes too."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print them once, with what came of the drill itself."""
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if report.when != "call" or terminal is None:  # no terminal: not the first process
+            return
+        name = report.nodeid.rpartition("::test_")[2].replace("_", " ")
+        for key, parts in report.user_properties:
+            if key == FIGURES:
+                terminal.write(
+                    "".join([f"\n{name}:", *(f"\n    {k}={v}" for k, v in parts.items())])
+                )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the figures printed."""
+    config.pluginmanager.register(Printer(config))
