@@ -4,8 +4,6 @@ import atexit
 import os
 import random
 import shutil
-import socket
-import struct
 import tempfile
 from typing import Any
 
@@ -25,6 +23,7 @@ _config = load_config_or_exit(production=True)
 bind = f"0.0.0.0:{_config.port}"
 worker_class = "taskflow.worker.Worker"
 threads = _config.web_threads
+worker_connections = 900  # of the 1,024 descriptors that a process often may have
 # The platforms' routers keep idle connections for up to 90 s; closing one first is a race that
 # the client loses (502). A stopping worker does not wait for them.
 keepalive = 95
@@ -46,17 +45,6 @@ def on_starting(server: Any) -> None:
     """Warn of limits that several processes would each count for themselves."""
     if server.cfg.workers > 1 and _config.rate_limit_storage == "memory://":
         server.log.warning("RATE_LIMIT_STORAGE is memory://: each worker counts for itself")
-
-
-def when_ready(server: Any) -> None:
-    """Let nobody hold a thread by reading nothing: accepted sockets inherit the timeouts.
-
-    Seconds and microseconds, for each wait for the client. A thread gets a request when it is
-    whole (`taskflow.worker`), so that it waits for the reader of a long answer, if at all.
-    """
-    for listener in server.LISTENERS:
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 5, 0))
 
 
 def post_fork(server: Any, worker: Any) -> None:

@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, made so that a thread works and never waits for a client.
+"""gunicorn's threaded worker, made so that a thread works and does not wait for a client.
 
 gunicorn's own gives a connection to a thread before the request is there: a few clients that send
 a byte now and then hold all threads. Here the dispatching thread looks at what has come, the
@@ -7,8 +7,8 @@ thread itself puts the connection back to wait, which saves a message to the dis
 Three more things are gunicorn's own no more. Two kinds of requests have threads of their own:
 probes of `/health`, which are answered when all others wait for the database, and what hashes a
 password, which would leave no thread to others, and 19 MB in each. A stop serves the connections
-that the kernel has taken already, and drops none. And waiting for a client to close its side is
-not the dispatching thread's.
+that the kernel has taken already, and drops none. And a connection that is to be closed is one of
+those that are watched until the client has closed its side.
 """
 
 import contextlib
@@ -17,29 +17,31 @@ import selectors
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 from gunicorn import glogging
 from gunicorn.http.errors import ParseException
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from taskflow.api import MAX_BODY
 
 REQUEST_SECONDS = 10  # for a request to come in, once a connection has begun with it
+SEND_SECONDS = 5  # for an answer to be taken, by whoever reads it
 PEEK = 16 * 1024  # bytes; enough for all but a few
-MAX_REQUEST = 2 * MAX_BODY  # bytes; gunicorn takes no head of more than 800 KiB
+MAX_HEAD = 64 * 1024  # bytes; of a longer one, what has come is all that is read
+MAX_REQUEST = MAX_BODY + 256 * 1024  # bytes; with its head, and the sizes of its chunks
 ROOM = 128 * 1024  # bytes; two segments of the longest
+LINGER = 64 * 1024  # bytes; what a client may still send on a connection that is being closed
 PROBERS = 4  # threads
 HASHERS = 4  # threads; they hash one password at a time, and wait for the database side by side
-CLOSERS = 8  # threads
 
 _PEEKING = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
+_CONTINUE = re.compile(rb" HTTP/1\.1\r\n.*\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.I | re.S)
 # As clients write them: who writes them in another way is served by the threads of the others.
 _PROBE = re.compile(rb"(GET|HEAD) /health")
 _HASH = re.compile(rb"(POST|PUT|DELETE) /api/v1/auth/(register|login|password|me)[ ?]")
@@ -49,19 +51,21 @@ _LAST_CHUNK = b"0\r\n\r\n"
 def missing(data: bytes, start: int = 0) -> tuple[int, int]:
     """Say how many more bytes a request has at least, from those that have come of it.
 
-    Gives that number, 0 for a request that is whole, and below 0 for one that gunicorn or the
-    service refuses before it is; and where to go on looking, to be given as `start` with more of
+    Gives that number, 0 for a request that is whole, and below 0 for one that is not, but has been
+    seen enough of to be refused; and where to go on looking, to be given as `start` with more of
     the same data (0, or where a chunk starts). Framing is RFC 9112, sections 6 and 7.1.
     """
     head = data.find(b"\r\n\r\n") + 2  # with the end of the last line
-    if head < 2:
-        return 1, 0
+    if not 2 <= head <= MAX_HEAD:
+        return (-1 if len(data) > MAX_HEAD else 1), 0
     if not _CHUNKED.search(data, 0, head):
         length = _LENGTH.search(data, 0, head)
-        size = int(length[1]) if length else 0
-        return (-1 if size > MAX_BODY else max(head + 2 + size - len(data), 0)), 0
+        digits = length[1].lstrip(b"0") if length else b""
+        if len(digits) > 9 or int(digits or b"0") > MAX_BODY:
+            return -1, 0
+        return max(head + 2 + int(digits or b"0") - len(data), 0), 0
     at = start or head + 2
-    while (end := data.find(b"\r\n", at)) >= 0 and at < head + MAX_BODY:
+    while at < MAX_REQUEST and (end := data.find(b"\r\n", at)) >= 0:
         try:
             size = int(data[at:end].partition(b";")[0], 16)
         except ValueError:
@@ -71,13 +75,29 @@ def missing(data: bytes, start: int = 0) -> tuple[int, int]:
         if size == 0:  # the last chunk; trailers and an empty line follow
             return (0 if data.find(b"\r\n\r\n", end) >= 0 else 1), at
         at = end + 2 + size + 2
-    return (-1 if at >= head + MAX_BODY else max(at + len(_LAST_CHUNK) - len(data), 1)), at
+    if len(data) >= MAX_REQUEST:
+        return -1, at
+    return max(min(at + len(_LAST_CHUNK), MAX_REQUEST) - len(data), 1), at
 
 
 class Logger(glogging.Logger):
     """gunicorn's logger, without a line for each request beside ours."""
 
     access_log_enabled = False
+
+
+class Unreader(SocketUnreader):
+    """Gives what the kernel has of a request: what is not there is not waited for."""
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """Give the next bytes, none at the end of what has come."""
+        self.sock.setblocking(False)
+        try:
+            data: bytes = super().chunk(size_hint)
+        except BlockingIOError:
+            data = b""
+        self.sock.settimeout(SEND_SECONDS)
+        return data
 
 
 class Threads:
@@ -103,11 +123,10 @@ class Worker(ThreadWorker):
 
     def init_process(self) -> None:
         """Start the threads, in the worker's own process."""
-        # gunicorn asks for some thirty settings a request, and looks each up in two steps.
+        # gunicorn asks for some thirty settings a request, by a function each time: 3 % of a GET.
         self.cfg.__dict__.update({name: found.get() for name, found in self.cfg.settings.items()})
         self._probers = Threads(PROBERS, self._serve)
         self._hashers = Threads(HASHERS, self._serve)
-        self._closers = ThreadPoolExecutor(CLOSERS, "closer")
         super().init_process()
 
     def get_thread_pool(self) -> Threads:
@@ -116,7 +135,7 @@ class Worker(ThreadWorker):
 
     def enqueue_req(self, conn: TConn) -> None:
         """Give a thread the next request of a connection, once it is there."""
-        conn.seen, conn.start, conn.told, conn.whole = 0, 0, False, False
+        conn.start, conn.told, conn.whole = 0, False, False
         data = self._peek(conn)
         if self._is_whole(conn, data):
             self._dispatch(conn, data)
@@ -129,7 +148,7 @@ class Worker(ThreadWorker):
     def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """Look at what has come; also called when nothing more will, or the kernel is full."""
         data = self._peek(conn)
-        if len(data) > conn.seen and not self._is_whole(conn, data):
+        if len(data) - conn.ahead >= conn.wanted and not self._is_whole(conn, data):
             return
         self.poller.unregister(client)
         self.pending_conns.remove(conn)
@@ -154,18 +173,17 @@ class Worker(ThreadWorker):
     def _is_whole(self, conn: TConn, data: bytes) -> bool:
         """Say whether a request is there; if not, let the kernel say when it may be."""
         more, conn.start = missing(data, conn.start)
-        if more <= 0 or len(data) >= MAX_REQUEST:
+        if more <= 0:
             conn.whole = more == 0
             return True
-        conn.seen = len(data)
+        conn.wanted = len(data) - conn.ahead + more
         with contextlib.suppress(OSError):
-            wanted = len(data) - conn.ahead + more
             # A buffer that is nearly full is readable too: the first makes it large enough.
-            for size in (2 * wanted + ROOM, wanted):
+            for size in (2 * conn.wanted + ROOM, conn.wanted):
                 conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-            if not conn.told and _CONTINUE.search(data, 0, data.find(b"\r\n\r\n") + 1):
+            if not conn.told and _CONTINUE.search(data, 0, data.find(b"\r\n\r\n") + 2):
                 conn.told = True
-                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n", socket.MSG_DONTWAIT)
         return False
 
     def _dispatch(self, conn: TConn, data: bytes) -> None:
@@ -179,10 +197,14 @@ class Worker(ThreadWorker):
 
     def _serve(self, conn: TConn) -> None:
         """Answer a request, and put the connection back to wait for the next; in a thread."""
+        if not conn.initialized:
+            conn.init()
+            conn.parser.unreader = Unreader(conn.sock)
         keep = self.handle(conn)
         if not keep or conn.parser.unreader.buf.getvalue():
             self.method_queue.defer(self._finish, conn, keep)
             return
+        conn.sock.setblocking(False)
         conn.timeout = time.monotonic() + self.cfg.keepalive
         self.keepalived_conns.append(conn)
         if not self.alive:  # asked after it was put there: a stop caps what it finds there
@@ -190,22 +212,50 @@ class Worker(ThreadWorker):
         self._watch(conn, self.on_client_socket_readable)
 
     def _finish(self, conn: TConn, keep: bool) -> None:
-        if keep:  # the next request has been read already
-            self.enqueue_req(conn)
-        else:
+        """Go on with what has been read already, or end our side and wait for the client's."""
+        try:
+            conn.sock.setblocking(False)
+            if keep:
+                self.enqueue_req(conn)
+                return
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the client is gone
             self.nr_conns -= 1
-            self._closers.submit(conn.close, graceful=True)
+            conn.close()
+            return
+        conn.drained = 0
+        conn.timeout = time.monotonic() + STOP_KEEPALIVE_LINGER
+        self.pending_conns.append(conn)
+        self._watch(conn, self._drain)
+
+    def _drain(self, conn: TConn, client: socket.socket) -> None:
+        """Read what nobody wants: to close with it unread would take the answer from the client."""
+        data = b""
+        with contextlib.suppress(OSError):
+            data = client.recv(PEEK)
+        conn.drained += len(data)
+        if not data or conn.drained > LINGER:
+            self.poller.unregister(client)
+            self.pending_conns.remove(conn)
+            self.nr_conns -= 1
+            conn.close()
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Answer once; a request that is not all there, or not in order, is the last one."""
         if not conn.whole:
             req.force_close()
+        req._expected_100_continue = False  # who had to be told has been
+        conn.sock.settimeout(SEND_SECONDS)
         try:
             return super().handle_request(req, conn) and conn.parser.finish_body()
         except ParseException:  # in a body that nobody read: gunicorn would answer again
             return False
-        except BlockingIOError:  # the client has read nothing for as long as we wait
+        except TimeoutError:  # the client does not read
             return False
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        for conn in list(self.keepalived_conns):  # to which threads append meanwhile
+            conn.timeout = min(conn.timeout, deadline)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Listen or not; a worker that stops never will again."""
@@ -213,10 +263,11 @@ class Worker(ThreadWorker):
         if enabled or self.alive:
             return
         for listener in self.sockets:
-            taken = -1
-            while taken != self.nr_conns:  # accept() does nothing where nobody waits
+            for _ in range(self.cfg.backlog):
                 taken = self.nr_conns
                 self.accept(listener)
+                if taken == self.nr_conns:  # nobody waits
+                    break
             listener.close()
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)

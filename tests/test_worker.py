@@ -5,7 +5,7 @@ import random
 import pytest
 
 from taskflow.api import MAX_BODY
-from taskflow.worker import missing
+from taskflow.worker import MAX_HEAD, MAX_REQUEST, missing
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -39,7 +39,13 @@ def sized(length: object, body: bytes = b"") -> bytes:
         (CHUNKED + b"0\r\nX: y\r\n\r\n", 0),
         (CHUNKED + b"-3\r\n", -1),
         (CHUNKED + b"x\r\n", -1),
-        (CHUNKED + b"%x\r\n" % (MAX_BODY + 1), -1),
+        (CHUNKED + b"%x\r\n" % (MAX_BODY * 100), MAX_REQUEST - len(CHUNKED) - 9),
+        (CHUNKED + b"%x\r\n" % (MAX_BODY * 100) + b"a" * MAX_REQUEST, -1),
+        (CHUNKED + b"1\r\na\r\n" * (MAX_REQUEST // 6), -1),
+        (sized("0000000005"), 5),
+        (sized(10**10), -1),
+        (b"a" * (MAX_HEAD + 1), -1),
+        (HEAD + b"X: y\r\n" * 20_000 + b"\r\n", -1),
     ],
 )
 def test_it_is_the_least_that_can_still_come(data: bytes, more: int) -> None:

@@ -100,6 +100,7 @@ def target(attacked: Target) -> Iterator[Target]:
 # Slow clients: each has a beginning, and what it goes on with, a byte a second.
 
 POST = request("POST", LOGIN, b"", JSON)[:-2]
+PROBE = request("GET", LIVE)[:-2]
 SLOW = {
     "nothing": (b"", b""),
     "half a line": (b"GET /hea", b"l" * 60),
@@ -109,6 +110,11 @@ SLOW = {
     "many chunks": (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n" * 10),
     "when asked": (POST + b"Expect: 100-continue\r\nContent-Length: 200\r\n\r\n", b"y" * 60),
     "too much": (POST + b"Content-Length: 104857600\r\n\r\n", b"y" * 60),
+    "a long length": (POST + b"Content-Length: 0000000000200\r\n\r\n", b"y" * 60),
+    "much too much": (POST + b"Content-Length: 10000000000\r\n\r\n", b"y" * 60),
+    "one huge chunk": (POST + b"Transfer-Encoding: chunked\r\n\r\n6400000\r\n", b"y" * 60),
+    "to a probe": (PROBE + b"Content-Length: 0000000000200\r\n\r\n", b"y" * 60),
+    "chunks to a probe": (PROBE + b"Transfer-Encoding: chunked\r\n\r\n6400000\r\n", b"y" * 60),
 }
 GONE_SILENT = {
     "an old one": request("GET", LIVE, version="1.0"),
@@ -118,7 +124,7 @@ GONE_SILENT = {
 
 
 def test_two_hundred_slow_clients_stop_nobody(target: Target, figures: Any) -> None:
-    clients = [*SLOW.values()] * 25
+    clients = [*SLOW.values()] * 16
     with Crowd(target.port, clients):
         record = target.others(4 if SHORT else 30)
     figures(record, slow_clients=len(clients))
@@ -127,7 +133,7 @@ def test_two_hundred_slow_clients_stop_nobody(target: Target, figures: Any) -> N
 
 
 def test_clients_that_do_not_close_stop_nobody(target: Target, figures: Any) -> None:
-    clients = [(data, b"") for data in GONE_SILENT.values()] * 10
+    clients = [(data, b"") for data in GONE_SILENT.values()] * 60
     with Crowd(target.port, clients):
         record = target.others(1 if SHORT else 10)
     figures(record, left_open=len(clients))
@@ -136,15 +142,12 @@ def test_clients_that_do_not_close_stop_nobody(target: Target, figures: Any) -> 
 
 
 def test_clients_that_do_not_read_stop_nobody(target: Target, figures: Any) -> None:
-    task = json.dumps({"title": "Long", "description": "\N{ROCKET}" * 2000}).encode()
-    for _ in range(100):
-        assert target.send(request("POST", TASKS, task, target.bearer))[0].status == 201
-    data = request("GET", f"{TASKS}?limit=100&q=long", b"", target.bearer) * 20  # 16 MB
+    data = request("GET", "/openapi.json") * 30  # 9 MB of answers
     with Crowd(target.port, [(data, b"")] * 8):
         record = target.others(1)
     figures(record, unread=8)
     assert record.statuses().keys() == {200}
-    assert record.longest() < 3 * LONGEST  # after 5 s each thread lets one of them be
+    assert record.longest() < 2 * LONGEST  # after 5 s each thread lets one of them be
 
 
 def test_bodies_that_never_end_fill_no_memory(target: Target, figures: Any) -> None:
@@ -189,8 +192,8 @@ def test_a_hundred_megabytes_are_refused_unread(
             answer, before, sent = wire.pump(piece, 100 * MIB)
         figures(path=path, kib_before_the_answer=before // 1024, kib_in_all=sent // 1024)
         assert [(reply.status, reply.complaint()) for reply in replies(answer)] == [(413, "")]
-        assert before <= (0 if transfer == "announced" else 2 * MIB)
-        assert sent <= 3 * MIB
+        assert before <= (0 if transfer == "announced" else 3 * MIB)
+        assert sent <= 4 * MIB
 
 
 # Requests that two readers may read differently, and broken ones.
