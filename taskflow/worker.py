@@ -130,7 +130,7 @@ class Worker(ThreadWorker):
         super().init_process()
 
     def get_thread_pool(self) -> Threads:
-        """Give the threads that serve all but probes."""
+        """Give the threads that serve the rest."""
         return Threads(self.cfg.threads, self._serve)
 
     def enqueue_req(self, conn: TConn) -> None:
