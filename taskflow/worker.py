@@ -1,10 +1,10 @@
-"""gunicorn's threaded worker, made so that a thread works and does not wait for a client.
+"""gunicorn's threaded worker, made so that no thread waits for a request.
 
 gunicorn's own gives a connection to a thread before the request is there: a few clients that send
 a byte now and then hold all threads. Here the dispatching thread looks at what has come, the
 kernel keeps it until the request is whole, and a thread reads it at one go; after the answer, the
 thread itself puts the connection back to wait, which saves a message to the dispatching thread.
-Three more things are gunicorn's own no more. Two kinds of requests have threads of their own:
+Three more things differ from gunicorn's own. Two kinds of requests have threads of their own:
 probes of `/health`, which are answered when all others wait for the database, and what hashes a
 password, which would leave no thread to others, and 19 MB in each. A stop serves the connections
 that the kernel has taken already, and drops none. And a connection that is to be closed is one of
