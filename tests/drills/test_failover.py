@@ -142,5 +142,5 @@ def test_every_host_is_silent(hosts: int, serve: Callable[..., Service], figures
         (health_status, health_took), (login_status, login_took) = health.result(), login.result()
     figures(health=health_took, login=login_took)
     assert (health_status, login_status) == (503, 503)
-    assert login_took < LONGEST
+    assert login_took < 2 * hosts + 1  # libpq gives each host two seconds at the least
     assert health_took < 3
