@@ -41,7 +41,8 @@ HASHERS = 4  # threads; they hash one password at a time, and wait for the datab
 _PEEKING = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-_CONTINUE = re.compile(rb" HTTP/1\.1\r\n.*\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.I | re.S)
+_HTTP_1_1 = re.compile(rb"(\r\n)*[^\r\n]* HTTP/1\.1\r\n")
+_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 # As clients write them: who writes them in another way is served by the threads of the others.
 _PROBE = re.compile(rb"(GET|HEAD) /health")
 _HASH = re.compile(rb"(POST|PUT|DELETE) /api/v1/auth/(register|login|password|me)[ ?]")
@@ -135,26 +136,33 @@ class Worker(ThreadWorker):
 
     def enqueue_req(self, conn: TConn) -> None:
         """Give a thread the next request of a connection, once it is there."""
-        conn.start, conn.told, conn.whole = 0, False, False
+        conn.start, conn.greeted, conn.whole = 0, False, False
         data = self._peek(conn)
         if self._is_whole(conn, data):
             self._dispatch(conn, data)
             return
-        patience = REQUEST_SECONDS if self.alive else STOP_KEEPALIVE_LINGER
-        conn.timeout = time.monotonic() + patience
-        self.pending_conns.append(conn)
-        self._watch(conn, self.on_pending_socket_readable)
+        seconds = REQUEST_SECONDS if self.alive else STOP_KEEPALIVE_LINGER
+        self._wait(conn, seconds, self.on_pending_socket_readable)
 
     def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """Look at what has come; also called when nothing more will, or the kernel is full."""
         data = self._peek(conn)
         if len(data) - conn.ahead >= conn.wanted and not self._is_whole(conn, data):
             return
-        self.poller.unregister(client)
-        self.pending_conns.remove(conn)
+        self._end_wait(conn)
         with contextlib.suppress(OSError):  # the client is gone
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self._dispatch(conn, data)
+
+    def _wait(self, conn: TConn, seconds: float, callback: Any) -> None:
+        """Wait for a client, and close the connection when it has not come so far in time."""
+        conn.timeout = time.monotonic() + seconds
+        self.pending_conns.append(conn)
+        self._watch(conn, callback)
+
+    def _end_wait(self, conn: TConn) -> None:
+        self.poller.unregister(conn.sock)
+        self.pending_conns.remove(conn)
 
     def _watch(self, conn: TConn, callback: Any) -> None:
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(callback, conn))
@@ -181,10 +189,16 @@ class Worker(ThreadWorker):
             # A buffer that is nearly full is readable too: the first makes it large enough.
             for size in (2 * conn.wanted + ROOM, conn.wanted):
                 conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-            if not conn.told and _CONTINUE.search(data, 0, data.find(b"\r\n\r\n") + 2):
-                conn.told = True
-                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n", socket.MSG_DONTWAIT)
+            if not conn.greeted:
+                self._greet(conn, data)
         return False
+
+    def _greet(self, conn: TConn, data: bytes) -> None:
+        """Tell a client to go on that waits for it with its body; once the head is there."""
+        head = data.find(b"\r\n\r\n") + 2
+        conn.greeted = head >= 2
+        if _HTTP_1_1.match(data, 0, head) and _CONTINUE.search(data, 0, head):
+            conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n", socket.MSG_DONTWAIT)
 
     def _dispatch(self, conn: TConn, data: bytes) -> None:
         conn.data_ready = True  # or the thread would look for itself
@@ -220,13 +234,10 @@ class Worker(ThreadWorker):
                 return
             conn.sock.shutdown(socket.SHUT_WR)
         except OSError:  # the client is gone
-            self.nr_conns -= 1
-            conn.close()
+            self._close(conn)
             return
         conn.drained = 0
-        conn.timeout = time.monotonic() + STOP_KEEPALIVE_LINGER
-        self.pending_conns.append(conn)
-        self._watch(conn, self._drain)
+        self._wait(conn, STOP_KEEPALIVE_LINGER, self._drain)
 
     def _drain(self, conn: TConn, client: socket.socket) -> None:
         """Read what nobody wants: to close with it unread would take the answer from the client."""
@@ -235,10 +246,12 @@ class Worker(ThreadWorker):
             data = client.recv(PEEK)
         conn.drained += len(data)
         if not data or conn.drained > LINGER:
-            self.poller.unregister(client)
-            self.pending_conns.remove(conn)
-            self.nr_conns -= 1
-            conn.close()
+            self._end_wait(conn)
+            self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        self.nr_conns -= 1
+        conn.close()
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Answer once; a request that is not all there, or not in order, is the last one."""
@@ -254,7 +267,8 @@ class Worker(ThreadWorker):
             return False
 
     def _cap_keepalive(self, deadline: float) -> None:
-        for conn in list(self.keepalived_conns):  # to which threads append meanwhile
+        # Copied, since threads append meanwhile; gunicorn would leave those that wait their time.
+        for conn in (*self.keepalived_conns, *self.pending_conns):
             conn.timeout = min(conn.timeout, deadline)
 
     def set_accept_enabled(self, enabled: bool) -> None:
@@ -269,5 +283,3 @@ class Worker(ThreadWorker):
                 if taken == self.nr_conns:  # nobody waits
                     break
             listener.close()
-        for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)

@@ -101,6 +101,7 @@ def target(attacked: Target) -> Iterator[Target]:
 
 POST = request("POST", LOGIN, b"", JSON)[:-2]
 PROBE = request("GET", LIVE)[:-2]
+CHUNKS = CHUNKED.encode()
 SLOW = {
     "nothing": (b"", b""),
     "half a line": (b"GET /hea", b"l" * 60),
@@ -108,6 +109,7 @@ SLOW = {
     "half a body": (POST + b'Content-Length: 200\r\n\r\n{"email": "', b"y" * 60),
     "half a chunk": (POST + b'Transfer-Encoding: chunked\r\n\r\n80\r\n{"email": "', b"y" * 60),
     "many chunks": (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n" * 10),
+    "a long head": (POST + b"X: HTTP/1.1\r\n" * 4500 + CHUNKS + b"\r\n\r\n", b"1\r\n \r\n" * 10),
     "when asked": (POST + b"Expect: 100-continue\r\nContent-Length: 200\r\n\r\n", b"y" * 60),
     "too much": (POST + b"Content-Length: 104857600\r\n\r\n", b"y" * 60),
     "a long length": (POST + b"Content-Length: 0000000000200\r\n\r\n", b"y" * 60),
