@@ -4,7 +4,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,15 +72,6 @@ class Visitors(Load):
         if status == 200:
             client.token = body["accessToken"]
             self.send(client, "POST", "/api/v1/auth/logout")
-
-    def log_in_at_once(self) -> None:
-        """Log in until every thread of the service has hashed a password: it keeps the memory."""
-        with ThreadPoolExecutor(len(self._sessions)) as pool:
-            clients = [Client(self.clients[0].port) for _ in range(len(self._sessions))]
-            for _ in range(2):
-                list(pool.map(self.log_in_and_out, clients))
-        for client in clients:
-            client.close()
 
     def close(self) -> None:
         super().close()
@@ -173,7 +163,6 @@ def test_nothing_grows_with_the_requests(
     service = serve(postgres.url(), MALLOC_MMAP_THRESHOLD_="1000000", **UNLIMITED)
     [worker] = service.workers()
     load = Visitors(service.port, logins=1)
-    load.log_in_at_once()
     started = time.monotonic()
     measured = []
     for part in range(PARTS):
