@@ -84,9 +84,11 @@ def after(response: Response) -> Response:
     headers = response.headers
     headers.add("X-Correlation-ID", store.correlation_id)
     headers.add("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Content-Security-Policy", POLICY)
-    tasks = current.path.startswith("/api/v1/tasks")
-    headers.setdefault("Cache-Control", "private, no-cache" if tasks else "no-store")
+    if "Content-Security-Policy" not in headers:
+        headers.add("Content-Security-Policy", POLICY)
+    if "Cache-Control" not in headers:
+        tasks = current.path.startswith("/api/v1/tasks")
+        headers.add("Cache-Control", "private, no-cache" if tasks else "no-store")
     add_headers(headers, store.get("budget"))
     _log_request(current, store, response.status_code)
     return response
@@ -117,7 +119,7 @@ def _log_request(current: Request, store: Any, status: int) -> None:
         "userId": store.get("user_id"),
         "remoteAddr": current.remote_addr,
     }
-    logger.log(level, "%s %s %d", current.method, current.path, status, extra={"fields": fields})
+    logs.write(logger, level, f"{current.method} {current.path} {status}", fields)
 
 
 def init_app(app: Flask, config: Config) -> None:

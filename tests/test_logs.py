@@ -3,8 +3,10 @@
 import json
 import logging
 import re
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from flask import Flask
@@ -14,33 +16,46 @@ from taskflow.logs import LineFormatter, log_config
 from tests.conftest import PASSWORD, User
 
 
-class Lines(logging.Handler):
-    """Keeps what would be written to stdout."""
+class Stdout(logging.StreamHandler[TextIO]):
+    """A handler that writes to what is stdout now: pytest has several."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[dict[str, Any]] = []
-        self.raw = ""
+        logging.Handler.__init__(self)
         self.setFormatter(LineFormatter())
 
-    def emit(self, record: logging.LogRecord) -> None:
-        line = self.format(record)
-        assert "\n" not in line
-        self.raw += line
-        self.lines.append(json.loads(line))
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stdout
+
+
+class Lines:
+    """What is written to stdout."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self._raw = ""
+
+    @property
+    def raw(self) -> str:
+        self._raw += self._capsys.readouterr().out
+        return self._raw
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.raw.splitlines()]
 
     def requests(self) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["logger"] == "taskflow.request"]
 
 
 @pytest.fixture
-def lines() -> Any:
-    handler = Lines()
+def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
+    handler = Stdout()
     logger = logging.getLogger("taskflow")
     logger.addHandler(handler)
     level = logger.level
     logger.setLevel(logging.INFO)
-    yield handler
+    yield Lines(capsys)
     logger.removeHandler(handler)
     logger.setLevel(level)
 
@@ -48,9 +63,8 @@ def lines() -> Any:
 def test_a_request_is_one_line(alice: User, lines: Lines) -> None:
     before = datetime.now(UTC)
     task = alice.task()
-    lines.lines.clear()
     alice.get(f"/tasks/{task['id']}", headers={"X-Correlation-ID": "cid-1"})
-    [line] = lines.lines
+    [_, line] = lines.lines
     took = line.pop("durationMs")
     assert 0 < took < 1000
     written = datetime.fromisoformat(line.pop("timestamp"))
@@ -121,7 +135,7 @@ def test_nothing_secret_is_logged(client: FlaskClient, lines: Lines, app: Flask)
 def test_lines_survive_anything_in_them(app: Flask, lines: Lines) -> None:
     logger = logging.getLogger("taskflow.test")
     logger.propagate = False  # pytest can't keep a surrogate
-    logger.addHandler(lines)
+    logger.addHandler(Stdout())
     logger.warning(
         "a\nb \ud800 %s", "\x00", extra={"fields": {"when": datetime.now(UTC), "odd": 1j}}
     )
