@@ -89,6 +89,16 @@ _RATE_HEADERS = {
 _PROTECTED = ("auth_missing", "auth_invalid", "auth_expired")
 
 
+def _documenting(decorator: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Make a decorator of flask-smorest note what it documents, and leave the view as it is."""
+
+    def note(view: Any) -> Any:
+        view._apidoc = decorator(view)._apidoc
+        return view
+
+    return note
+
+
 class Blueprint(flask_smorest.Blueprint):
     """flask-smorest's blueprint with the strict parser, and the errors of each route."""
 
@@ -109,6 +119,18 @@ class Blueprint(flask_smorest.Blueprint):
     def arguments(self, schema: type[marshmallow.Schema], **kwargs: Any) -> Any:
         """Take a schema's class, and make it once: webargs would do so for every request."""
         return super().arguments(schema(), **kwargs)
+
+    def response(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+        """Document an answer; the views make their answers themselves."""
+        return _documenting(super().response(*args, **kwargs))
+
+    def alt_response(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+        """Document another answer."""
+        return _documenting(super().alt_response(*args, **kwargs))
+
+    def doc(self, **kwargs: Any) -> Callable[[Any], Any]:
+        """Document what no other decorator does."""
+        return _documenting(super().doc(**kwargs))
 
     def errors(self, *codes: str) -> Callable[[Any], Any]:
         """Document the codes that a route answers with, beside those that every route may."""
