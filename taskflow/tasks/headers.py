@@ -39,15 +39,21 @@ def if_match(request: Request) -> list[int] | None:
 
 def if_none_match(request: Request, version: int) -> bool:
     """Whether the client has this version already; raises `ServiceError` `validation_error`."""
-    if "If-None-Match" not in request.headers:
+    if _header(request, "If-None-Match") is None:
         return False
     known = _versions_in(request, "If-None-Match")
     return known is None or version in known
 
 
+def _header(request: Request, name: str) -> str | None:
+    """Give a header as WSGI names it: Werkzeug raises and catches an error where there is none."""
+    value: str | None = request.environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+    return value
+
+
 def _versions_in(request: Request, name: str) -> list[int] | None:
-    value = request.headers.get(name, "*")
-    if value.strip() == "*":
+    value = _header(request, name)
+    if value is None or value.strip() == "*":
         return None
     if not _TAGS.fullmatch(value):
         raise ServiceError("validation_error", [(name, "Must be * or a list of ETags.")])
@@ -59,7 +65,7 @@ def idempotency_key(request: Request) -> IdempotencyKey | None:
 
     Raises `ServiceError` `validation_error`.
     """
-    value = request.headers.get("Idempotency-Key")
+    value = _header(request, "Idempotency-Key")
     if value is None:
         return None
     if not _KEY.fullmatch(value):
