@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 
 import psycopg2
 from flask import current_app
@@ -64,7 +65,10 @@ class Database:
         self._config = config
         # PostgreSQL ends a statement by itself; after that, it or the network has gone silent.
         self._patience = config.db_statement_timeout + 0.5
-        self._slots = threading.BoundedSemaphore(config.db_pool_max)
+        # As a queue, since threading's semaphore takes twenty times as long.
+        self._slots: SimpleQueue[None] = SimpleQueue()
+        for _ in range(config.db_pool_max):
+            self._slots.put(None)
         self._opening = threading.Lock()
         self._pool: Pool | None = None
         self._waiting = 0
@@ -116,7 +120,9 @@ class Database:
     @contextmanager
     def _connection(self, timeout: float) -> Iterator[Connection]:
         started = time.monotonic()
-        if not self._slots.acquire(blocking=False):
+        try:
+            self._slots.get_nowait()
+        except Empty:
             self._wait(timeout)
         try:
             pool = self._open_pool()
@@ -139,14 +145,15 @@ class Database:
                 logger.warning("Database unavailable: %s", str(error).strip())
             raise ServiceError(code) from error
         finally:
-            self._slots.release()
+            self._slots.put(None)
 
     def _wait(self, timeout: float) -> None:
         with self._opening:
             self._waiting += 1
         try:
-            if not self._slots.acquire(timeout=timeout):
-                raise ServiceError("pool_exhausted")
+            self._slots.get(timeout=timeout)
+        except Empty:
+            raise ServiceError("pool_exhausted") from None
         finally:
             with self._opening:
                 self._waiting -= 1

@@ -39,9 +39,9 @@ class Budget(NamedTuple):
 
 
 class Counters(Protocol):
-    """Counts what happens in windows of so many seconds."""
+    """Counts what happens in the windows of a limit."""
 
-    def hit(self, key: str, seconds: int) -> tuple[int, float]:
+    def hit(self, key: str, limit: RateLimitItem) -> tuple[int, float]:
         """Count one more; give the count, and when its window ends (epoch seconds)."""
 
 
@@ -56,7 +56,7 @@ class MemoryCounters:
         self._windows: dict[str, tuple[int, float]] = {}
         self._swept = 0.0
 
-    def hit(self, key: str, seconds: int) -> tuple[int, float]:
+    def hit(self, key: str, limit: RateLimitItem) -> tuple[int, float]:
         """Count one more."""
         now = time.time()
         with self._lock:
@@ -65,7 +65,7 @@ class MemoryCounters:
                 self._windows = {k: w for k, w in self._windows.items() if w[1] > now}
             count, end = self._windows.get(key, (0, 0.0))
             if end <= now:
-                count, end = 0, now + seconds
+                count, end = 0, now + limit.get_expiry()
             window = self._windows[key] = (count + 1, end)
         return window
 
@@ -77,9 +77,10 @@ class RedisCounters:
         options: Any = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
         self._storage = cast(Storage, storage_from_string(uri, wrap_exceptions=True, **options))
 
-    def hit(self, key: str, seconds: int) -> tuple[int, float]:
+    def hit(self, key: str, limit: RateLimitItem) -> tuple[int, float]:
         """Count one more; raises `StorageError`."""
-        return self._storage.incr(key, seconds), self._storage.get_expiry(key)
+        name = limit.key_for(key)
+        return self._storage.incr(name, limit.get_expiry()), self._storage.get_expiry(name)
 
 
 class RateLimits:
@@ -112,7 +113,7 @@ class RateLimits:
         if time.monotonic() < self._away_until:
             return
         try:
-            count, end = self._counters.hit(limit.key_for(key), limit.get_expiry())
+            count, end = self._counters.hit(key, limit)
         except StorageError as error:
             if not self._away_until:
                 logger.warning(

@@ -47,7 +47,7 @@ class Connection(connection):
 
     def is_idle(self) -> bool:
         """Whether it is in no transaction, and not broken."""
-        return self.info.transaction_status == TRANSACTION_STATUS_IDLE
+        return self.get_transaction_status() == TRANSACTION_STATUS_IDLE
 
     def is_alive(self) -> bool:
         """Whether the server has not closed the connection, as far as the socket shows.

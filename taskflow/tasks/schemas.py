@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from taskflow.fields import DayOrInstant, Text
 
@@ -96,22 +96,20 @@ class TaskFieldsSchema(Schema):
     createdAt = fields.AwareDateTime(dump_only=True)
     updatedAt = fields.AwareDateTime(dump_only=True)
 
-    @pre_load
-    def drop_read_only(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Drop what is allowed, so that a task can be sent back, and has no effect."""
-        return {name: value for name, value in data.items() if name not in READ_ONLY}
+    def load(self, data: Any, **kwargs: Any) -> Any:
+        """Load without what is read-only: allowed, so that a task can be sent back, and no more."""
+        changeable = {name: value for name, value in data.items() if name not in READ_ONLY}
+        return super().load(changeable, **kwargs)
 
 
 class TaskPatchSchema(TaskFieldsSchema):
     """The fields of a task to change; what is left out keeps its value (RFC 7396)."""
 
-    @pre_load
-    def drop_read_only(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Refuse an empty object first."""
+    def load(self, data: Any, **kwargs: Any) -> Any:
+        """Load what is not empty."""
         if not data:
-            raise ValidationError("Must hold at least one field.", "body")
-        kept: dict[str, Any] = super().drop_read_only(data)
-        return kept
+            raise ValidationError({"body": ["Must hold at least one field."]})
+        return super().load(data, **kwargs)
 
 
 class TaskCreationSchema(TaskFieldsSchema):
