@@ -75,10 +75,13 @@ def measure_loads(bench: Bench) -> Measured:
     """Measure the loads of the service, and of the floor."""
     options, url = bench.options, bench.create_database("loads")
     service = bench.start(procfile("web"), url)
-    floor = bench.start(procfile("web").replace("wsgi:app", "bench.floor:app"), url)
+    command = procfile("web").replace("wsgi:app", "bench.floor:app")
+    floor = bench.start(command, url)
+    gthread = bench.start(f"{command} --worker-class gthread", url)
     accounts = seed(service, options.users, options.tasks)
     run_sql(url, "VACUUM ANALYZE")
     cases = {f"floor: {load}": partial(bench.measure, floor, load, accounts) for load in FLOOR}
+    cases["floor: select, gthread"] = partial(bench.measure, gthread, "select", accounts)
     cases |= {load: partial(bench.measure, service, load, accounts) for load in LOADS}
     for case in ("floor: select", "mixed"):
         cases[case]()  # warms up

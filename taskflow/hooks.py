@@ -5,6 +5,7 @@ Every route is protected unless it is on the one list below.
 
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from flask import Flask, Request, Response, g, request
@@ -78,12 +79,13 @@ def before() -> None:
         api.refuse_body(current)
 
 
-def after(response: Response) -> Response:
+def after(constant: list[tuple[str, str]], response: Response) -> Response:
     """Add the headers that every answer has, and write the request line."""
     current, store = _current()
     headers = response.headers
     headers.add("X-Correlation-ID", store.correlation_id)
-    headers.add("X-Content-Type-Options", "nosniff")
+    for name, value in constant:
+        headers.add(name, value)
     if "Content-Security-Policy" not in headers:
         headers.add("Content-Security-Policy", POLICY)
     if "Cache-Control" not in headers:
@@ -91,11 +93,6 @@ def after(response: Response) -> Response:
         headers.add("Cache-Control", "private, no-cache" if tasks else "no-store")
     add_headers(headers, store.get("budget"))
     _log_request(current, store, response.status_code)
-    return response
-
-
-def _after_in_production(response: Response) -> Response:
-    response.headers["Strict-Transport-Security"] = "max-age=31536000"
     return response
 
 
@@ -124,9 +121,10 @@ def _log_request(current: Request, store: Any, status: int) -> None:
 
 def init_app(app: Flask, config: Config) -> None:
     """Register the hooks."""
+    constant = [("X-Content-Type-Options", "nosniff")]
+    if config.production:
+        constant.append(("Strict-Transport-Security", "max-age=31536000"))
     app.before_request(before)
-    app.after_request(after)
+    app.after_request(partial(after, constant))
     if config.cors_origins:
         app.after_request(_vary_by_origin)
-    if config.production:
-        app.after_request(_after_in_production)
