@@ -8,7 +8,7 @@ import contextlib
 import logging
 import random
 import re
-import sys
+import threading
 import time
 import uuid
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ def correlation_id_of(request: Request) -> str:
     return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
+_stdout = threading.Lock()
 _encode = JsonEncoder().encode  # made once: json.dumps() would make one for every line
 
 
@@ -67,9 +68,9 @@ def write(logger: logging.Logger, level: int, message: str, fields: dict[str, An
     """Write a line as a logger would, without a record: that costs as much as the line."""
     if logger.isEnabledFor(level):
         line = _line(time.time(), logging.getLevelName(level), logger.name, message, fields)
-        with contextlib.suppress(OSError):
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
+        # As a handler does: one line at a time, and none that fails a request.
+        with _stdout, contextlib.suppress(OSError, ValueError):
+            print(line + "\n", end="", flush=True)
 
 
 # What no line says is not looked for (Python's logging HOWTO, "Optimization").

@@ -15,124 +15,46 @@ which end at the router, and gunicorn's hooks around a request.
 """
 
 import contextlib
-import os
 import re
 import select
 import socket
 import threading
 import time
-from functools import lru_cache, partial
-from io import BytesIO
+from functools import partial
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
-from gunicorn import glogging, http, util
-from gunicorn.http import unreader, wsgi
-from gunicorn.http.body import LengthReader
-from gunicorn.http.errors import InvalidResponseHeader, NoMoreData, ParseException
+from gunicorn import glogging, http
+from gunicorn.http import wsgi
+from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
-from taskflow.api import MAX_BODY
+from taskflow.wire import (
+    MAX_REQUEST,
+    PEEK,
+    Response,
+    Unreader,
+    expects_continue,
+    missing,
+    send,
+)
 
 REQUEST_SECONDS = 10  # for a request to come in, once a connection has begun with it
-SEND_SECONDS = 5  # for an answer to be taken, by whoever reads it
-PEEK = 16 * 1024  # bytes; enough for all but a few
-MAX_HEAD = 64 * 1024  # bytes; of a longer one, what has come is all that is read
-MAX_REQUEST = MAX_BODY + 256 * 1024  # bytes; with its head, and the sizes of its chunks
 ROOM = 128 * 1024  # bytes; two segments of the longest
 LINGER = 64 * 1024  # bytes; what a client may still send on a connection that is being closed
 PROBERS = 4  # threads
 HASHERS = 4  # threads; they hash one password at a time, and wait for the database side by side
 
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-_HTTP_1_1 = re.compile(rb"(\r\n)*[^\r\n]* HTTP/1\.1\r\n")
-_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 # As clients write them: who writes them in another way is served by the threads of the others.
 _PROBE = re.compile(rb"(GET|HEAD) /health")
 _HASH = re.compile(rb"(POST|PUT|DELETE) /api/v1/auth/(register|login|password|me)[ ?]")
-_LAST_CHUNK = b"0\r\n\r\n"
-
-
-def missing(data: bytes, start: int = 0) -> tuple[int, int]:
-    """Say how many more bytes a request has at least, from those that have come of it.
-
-    Gives that number, 0 for a request that is whole, and below 0 for one that is not, but has been
-    seen enough of to be refused; and where to go on looking, to be given as `start` with more of
-    the same data (0, or where a chunk starts). Framing is RFC 9112, sections 6 and 7.1.
-    """
-    head = data.find(b"\r\n\r\n") + 2  # with the end of the last line
-    if not 2 <= head <= MAX_HEAD:
-        return (-1 if len(data) > MAX_HEAD else 1), 0
-    if not _CHUNKED.search(data, 0, head):
-        length = _LENGTH.search(data, 0, head)
-        digits = length[1].lstrip(b"0") if length else b""
-        if len(digits) > 9 or int(digits or b"0") > MAX_BODY:
-            return -1, 0
-        return max(head + 2 + int(digits or b"0") - len(data), 0), 0
-    at = start or head + 2
-    while at < MAX_REQUEST and (end := data.find(b"\r\n", at)) >= 0:
-        try:
-            size = int(data[at:end].partition(b";")[0], 16)
-        except ValueError:
-            return -1, at
-        if size < 0:
-            return -1, at
-        if size == 0:  # the last chunk; trailers and an empty line follow
-            return (0 if data.find(b"\r\n\r\n", end) >= 0 else 1), at
-        at = end + 2 + size + 2
-    if len(data) >= MAX_REQUEST:
-        return -1, at
-    return max(min(at + len(_LAST_CHUNK), MAX_REQUEST) - len(data), 1), at
-
-
-# gunicorn formats it anew for every answer.
-_date_at = lru_cache(maxsize=1)(util.http_date)
-util.http_date = lambda: _date_at(int(time.time()))
 
 
 class Logger(glogging.Logger):
     """gunicorn's logger, without a line for each request beside ours."""
 
     access_log_enabled = False
-
-
-class Unreader(unreader.Unreader):
-    """Gives what the kernel has of a request: what is not there is not waited for."""
-
-    def __init__(self, client: socket.socket) -> None:
-        super().__init__()
-        self._client = client
-
-    def chunk(self, size_hint: int | None = None) -> bytes:
-        """Give the next bytes, none at the end of what has come."""
-        data = b""
-        with contextlib.suppress(OSError):  # nothing yet, or nobody there any more
-            data = self._client.recv(max(size_hint or 0, PEEK))
-        return data
-
-    def take(self) -> bytes:
-        """Take the next bytes from the kernel, and give all that wait to be read."""
-        self.buf.seek(0, os.SEEK_END)
-        self.buf.write(self.chunk())
-        data: bytes = self.buf.getvalue()
-        return data
-
-
-class Response(wsgi.Response):
-    """gunicorn's response, which checks its headers at one go: a look at each costs more."""
-
-    def process_headers(self, headers: list[tuple[str, str]]) -> None:
-        """Take the application's headers; raises `InvalidResponseHeader`."""
-        names = "".join([name for name, _ in headers])
-        values = "".join([value for _, value in headers])
-        if not (wsgi.TOKEN_RE.fullmatch(names) and wsgi.HEADER_VALUE_RE.fullmatch(values)):
-            raise InvalidResponseHeader(names)
-        self.headers.extend(headers)
-        for name, value in headers:
-            if name == "Content-Length":
-                self.response_length = int(value)
 
 
 class Poller:
@@ -274,7 +196,7 @@ class Worker(ThreadWorker):
         """Tell a client to go on that waits for it with its body; once the head is there."""
         head = data.find(b"\r\n\r\n") + 2
         conn.greeted = head >= 2
-        if _HTTP_1_1.match(data, 0, head) and _CONTINUE.search(data, 0, head):
+        if expects_continue(data, head):
             conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _dispatch(self, conn: TConn, data: bytes) -> None:
@@ -336,8 +258,10 @@ class Worker(ThreadWorker):
             self.handle_error(req, conn.sock, conn.client, error)
             return False
         try:
-            self._send(conn.sock, data)
-            return not answer.should_close() and conn.parser.finish_body()
+            send(conn.sock, data)
+            keep = not answer.should_close() and conn.parser.finish_body()
+            conn.parser.mesg = None  # whose body would be kept as long as the connection
+            return keep
         except OSError:  # the client is gone, or does not read
             return False
         except ParseException:  # in a body that nobody read
@@ -346,7 +270,7 @@ class Worker(ThreadWorker):
     def handle_request(self, req: Any, conn: TConn) -> tuple[Response, bytes]:
         """Let the application answer; the answer to a request that is not whole is the last one."""
         req._expected_100_continue = False  # who had to be told has been
-        self._take_body(req, conn)
+        req.body = conn.parser.unreader.take_body(req.body.reader) or req.body
         segments: list[bytes] = []
         sender = SimpleNamespace(sendall=segments.append)
         answer, environ = wsgi.create(req, sender, conn.client, conn.server, self.cfg, Response)
@@ -365,27 +289,6 @@ class Worker(ThreadWorker):
             if hasattr(body, "close"):
                 body.close()
         return answer, b"".join(segments)
-
-    @staticmethod
-    def _take_body(req: Any, conn: TConn) -> None:
-        """Read a body that has come with its head at one go."""
-        reader, unread = req.body.reader, conn.parser.unreader
-        if isinstance(reader, LengthReader):
-            data = unread.buf.getvalue()
-            if reader.length <= len(data):
-                req.body = BytesIO(data[: reader.length])
-                unread.buf = BytesIO(data[reader.length :])
-
-    @staticmethod
-    def _send(client: socket.socket, data: bytes) -> None:
-        """Send an answer, waiting where the client takes it slowly; raises `OSError`."""
-        sent = 0
-        with contextlib.suppress(BlockingIOError):
-            sent = client.send(data)
-        if sent < len(data):
-            client.settimeout(SEND_SECONDS)
-            client.sendall(data[sent:])
-            client.setblocking(False)
 
     def _cap_keepalive(self, deadline: float) -> None:
         # Copied, since threads append meanwhile; gunicorn would leave those that wait their time.

@@ -1,5 +1,6 @@
 """One JSON line a request, with what an operator needs and nothing that is secret."""
 
+import contextlib
 import json
 import logging
 import re
@@ -82,6 +83,17 @@ def test_a_request_is_one_line(alice: User, lines: Lines) -> None:
         "userId": alice.id,
         "remoteAddr": "127.0.0.1",
     }
+
+
+def test_a_log_that_fails_fails_no_request(
+    alice: User, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses = []
+    with contextlib.suppress(OSError), open("/dev/full", "w") as full:  # close() writes again
+        for stdout in (None, full):
+            monkeypatch.setattr(sys, "stdout", stdout)
+            statuses.append(alice.get("/tasks").status_code)
+    assert statuses == [200, 200]
 
 
 def test_the_query_string_is_not_logged(alice: User, lines: Lines) -> None:

@@ -1,11 +1,18 @@
-"""How much of a request is still missing, which is all that the worker reads of it."""
+"""How much of a request is still missing, and what is read, checked and sent by ourselves."""
 
 import random
+import socket
+import threading
+import time
+from collections.abc import Iterator
 
 import pytest
+from gunicorn.config import Config
+from gunicorn.http.errors import InvalidResponseHeader
 
+from taskflow import wire
 from taskflow.api import MAX_BODY
-from taskflow.worker import MAX_HEAD, MAX_REQUEST, missing
+from taskflow.wire import MAX_HEAD, MAX_REQUEST, PEEK, Response, Unreader, missing, send
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -63,3 +70,58 @@ def test_it_goes_on_where_it_stopped() -> None:
         assert 0 < more <= len(data) - length or length == len(data)
     assert more == 0
     assert start == len(data) - len(b"0\r\n\r\n")
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The server's and the client's side of a connection."""
+    server, client = socket.socketpair()
+    server.setblocking(False)
+    with server, client:
+        yield server, client
+
+
+def test_who_pipelines_fills_no_memory(pair: tuple[socket.socket, socket.socket]) -> None:
+    server, client = pair
+    client.sendall(b"x" * 100_000)
+    reader = Unreader(server)
+    lengths = [len(reader.take()) for _ in range(5)]
+    assert PEEK <= lengths[0] == lengths[-1] < 2 * PEEK
+
+
+def test_a_client_that_takes_its_time_gets_all_of_an_answer(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "SEND_SECONDS", 0.1)
+    server, client = pair
+    answer = random.randbytes(1_000_000)
+    got = bytearray()
+
+    def take() -> None:
+        while len(got) < len(answer) and (data := client.recv(50_000)):
+            got.extend(data)
+            time.sleep(0.02)
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    send(server, answer)
+    taker.join(10)
+    assert got == answer
+
+
+def test_a_client_that_takes_nothing_is_given_up(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "SEND_SECONDS", 0.1)
+    monkeypatch.setattr(wire, "SLOWEST", 10_000_000)
+    with pytest.raises(TimeoutError):
+        send(pair[0], b"x" * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    "header", [("X", "a\r\nb"), ("X", "a\0"), ("X", "\u20ac"), ("X Y", "a"), ("X\n", "a")]
+)
+def test_a_header_that_would_break_an_answer_is_refused(header: tuple[str, str]) -> None:
+    response = Response(None, None, Config())
+    with pytest.raises(InvalidResponseHeader):
+        response.process_headers([("Content-Type", "text/plain"), header])
