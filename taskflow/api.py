@@ -12,23 +12,26 @@ import marshmallow
 from flask import Request, Response, request
 from marshmallow import fields
 from webargs.flaskparser import FlaskParser
-from werkzeug.datastructures import Headers
 
 from taskflow.errors import ServiceError
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 MAX_BODY = 1024 * 1024  # bytes
 _JSON_TYPES = ("application/json", "application/merge-patch+json")
 
 
 class JSONResponse(Response):
-    """An answer of JSON text, whose headers are complete and may be sent as they are."""
+    """An answer of JSON text, complete as it is: Werkzeug would copy it to look what is missing."""
 
-    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
-        """Give the headers; Werkzeug would copy them, and look for what is missing."""
-        return self.headers
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Give the answer to the server."""
+        start_response(self.status, self.headers.to_wsgi_list())
+        body: list[bytes] = self.response  # type: ignore[assignment]
+        return () if environ["REQUEST_METHOD"] == "HEAD" else body
 
 
 def json_response(text: str, status: int = 200, **headers: str) -> Response:

@@ -67,10 +67,12 @@ def before() -> None:
     user_id = None
     if endpoint not in PUBLIC:
         try:
-            user_id = tokens.authenticate(current)
+            claims = tokens.authenticate(current)
         except ServiceError:
             limits.spend_of_stranger(current)  # who guesses tokens, perhaps
             raise
+        user_id = store.user_id = claims.user_id
+        store.session_id = claims.session_id
     if endpoint not in UNLIMITED:
         limits.spend(current, user_id)
     if endpoint not in TAKES_QUERY:
@@ -107,16 +109,19 @@ def _log_request(current: Request, store: Any, status: int) -> None:
         level = logging.DEBUG
     if not logger.isEnabledFor(level):
         return
-    fields = {
-        "method": current.method,
-        "path": current.path,
-        "route": current.url_rule.rule if current.url_rule else None,
-        "status": status,
-        "durationMs": round((time.perf_counter() - store.started) * 1000, 3),
-        "userId": store.get("user_id"),
-        "remoteAddr": current.remote_addr,
-    }
-    logs.write(logger, level, f"{current.method} {current.path} {status}", fields)
+    logs.write_line(
+        level,
+        logger.name,
+        f"{current.method} {current.path} {status}",
+        store.correlation_id,
+        method=current.method,
+        path=current.path,
+        route=current.url_rule.rule if current.url_rule else None,
+        status=status,
+        durationMs=round((time.perf_counter() - store.started) * 1000, 3),
+        userId=store.get("user_id"),
+        remoteAddr=current.remote_addr,
+    )
 
 
 def init_app(app: Flask, config: Config) -> None:

@@ -34,16 +34,18 @@ _stdout = threading.Lock()
 _encode = JsonEncoder().encode  # made once: json.dumps() would make one for every line
 
 
-def _line(created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
+def _line(
+    created: float, level: str, logger: str, message: str, correlation_id: str | None, **fields: Any
+) -> str:
     line = {
         "timestamp": datetime.fromtimestamp(created, UTC).isoformat(),
         "level": level,
         "logger": logger,
         "message": message,
         "service": "taskflow",
-        "correlationId": g.get("correlation_id") if has_app_context() else None,
-        **fields,
+        "correlationId": correlation_id,
     }
+    line.update(fields)
     return _encode(line)
 
 
@@ -61,16 +63,24 @@ class LineFormatter(JsonFormatter):
         fields = getattr(record, "fields", {})
         if record.exc_info:
             fields = {**fields, "exc_info": self.formatException(record.exc_info)}
-        return _line(record.created, record.levelname, record.name, record.getMessage(), fields)
+        correlation_id = g.get("correlation_id") if has_app_context() else None
+        return _line(
+            record.created,
+            record.levelname,
+            record.name,
+            record.getMessage(),
+            correlation_id,
+            **fields,
+        )
 
 
-def write(logger: logging.Logger, level: int, message: str, fields: dict[str, Any]) -> None:
+def write_line(level: int, logger: str, message: str, correlation_id: str, **fields: Any) -> None:
     """Write a line as a logger would, without a record: that costs as much as the line."""
-    if logger.isEnabledFor(level):
-        line = _line(time.time(), logging.getLevelName(level), logger.name, message, fields)
-        # As a handler does: one line at a time, and none that fails a request.
-        with _stdout, contextlib.suppress(OSError, ValueError):
-            print(line + "\n", end="", flush=True)
+    name = logging.getLevelName(level)
+    line = _line(time.time(), name, logger, message, correlation_id, **fields)
+    # As a handler does: one line at a time, and none that fails a request.
+    with _stdout, contextlib.suppress(OSError, ValueError):
+        print(line + "\n", end="", flush=True)
 
 
 # What no line says is not looked for (Python's logging HOWTO, "Optimization").
