@@ -27,7 +27,8 @@ def test_the_benchmark_measures_every_load_without_an_error(tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stderr
     parts = json.loads(file.read_text())
-    assert set(parts["loads"]) == {*LOADS, *(f"floor: {load}" for load in FLOOR)}
+    floors = {f"floor: {load}" for load in (*FLOOR, "select, gthread")}
+    assert set(parts["loads"]) == floors | set(LOADS)
     if not SHORT:
         assert set(parts["settings"]) == set(SETTINGS)
         assert set(parts["growth"]) == {f"{name} | {s:,}" for name, *_ in LISTS for s in SIZES}
