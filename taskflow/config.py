@@ -60,12 +60,14 @@ class _Environment:
         self._environ = environ
 
     def text(self, name: str) -> str | None:
+        """Give a printable value, or None; raises `ConfigError`, as all of these do."""
         value = self._environ.get(name) or None
         if value and not value.isprintable():  # nor a byte that is not UTF-8: a lone surrogate
             raise ConfigError(f"{name} must be printable text")
         return value
 
     def integer(self, name: str, default: int, least: int, most: int) -> int:
+        """Give a whole number within bounds."""
         value = self.text(name)
         if value is None:
             return default
@@ -74,6 +76,7 @@ class _Environment:
         return int(value)
 
     def seconds(self, name: str, default: float) -> float:
+        """Give seconds, above 0 and up to an hour."""
         value = self.text(name)
         if value is None:
             return default
@@ -82,6 +85,7 @@ class _Environment:
         return float(value)
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+        """Give one of the choices, as it is written there; any case will do."""
         value = self.text(name) or default
         for choice in choices:
             if choice.lower() == value.lower():
@@ -89,12 +93,14 @@ class _Environment:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}")
 
     def matching(self, name: str, default: str, pattern: str, rule: str) -> str:
+        """Give a value that matches a pattern, which `rule` says in words."""
         value = self.text(name) or default
         if not re.fullmatch(pattern, value):
             raise ConfigError(f"{name} must be {rule}")
         return value
 
     def origins(self, name: str) -> tuple[str, ...]:
+        """Give the origins of a list with commas."""
         found = tuple(o.strip() for o in (self.text(name) or "").split(",") if o.strip())
         for origin in found:
             # A browser lets credentials through to named origins only, and "null" is anybody.
@@ -103,6 +109,7 @@ class _Environment:
         return found
 
     def database_url(self, production: bool) -> str | None:
+        """Give DATABASE_URL, which libpq can parse; None in development only."""
         url = self.text("DATABASE_URL")
         if url is None and production:
             raise ConfigError("DATABASE_URL must be set in production")
@@ -122,6 +129,7 @@ class _Environment:
         return url
 
     def secret(self, name: str, production: bool) -> str | None:
+        """Give a secret, in production one that is long enough."""
         value = self.text(name)
         if value is None or not production:
             return value

@@ -262,9 +262,7 @@ class Worker(ThreadWorker):
             keep = not answer.should_close() and conn.parser.finish_body()
             conn.parser.mesg = None  # whose body would be kept as long as the connection
             return keep
-        except OSError:  # the client is gone, or does not read
-            return False
-        except ParseException:  # in a body that nobody read
+        except (OSError, ParseException):  # nobody reads, or a body that nobody read has an error
             return False
 
     def handle_request(self, req: Any, conn: TConn) -> tuple[Response, bytes]:
