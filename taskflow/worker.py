@@ -9,7 +9,7 @@ An answer leaves in one segment, and sockets never block, so that none is told t
 Three more things differ from gunicorn's own. Two kinds of requests have threads of their own:
 probes of `/health`, which are answered when all others wait for the database, and what hashes a
 password, which would leave no thread to others, and 19 MB in each. A stop serves the connections
-that the kernel has taken already, and drops none. And a connection that is to be closed is one of
+that the kernel has taken already. And a connection that is to be closed is one of
 those that are watched until the client has closed its side. What is missing here: TLS and HTTP/2,
 which end at the router, and gunicorn's hooks around a request.
 """
