@@ -9,8 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 import psycopg2
@@ -106,31 +105,19 @@ class Database:
 
     def _run(self, sql: str, params: Params, within: float | None = None) -> list[Row]:
         started = time.monotonic()
-        with self._connection(within or self._config.db_pool_timeout) as conn:
-            waited = time.monotonic() - started
-            seconds = self._patience if within is None else max(within - waited, 0.1)
-            try:
-                return conn.run(sql, params, seconds)
-            except psycopg2.Error as error:
-                # A script with a BEGIN of its own has left the connection in a failed transaction.
-                if error.pgcode not in _ROLLED_BACK or not conn.is_idle():
-                    raise
-            return conn.run(sql, params, seconds)
-
-    @contextmanager
-    def _connection(self, timeout: float) -> Iterator[Connection]:
-        started = time.monotonic()
         try:
             self._slots.get_nowait()
         except Empty:
-            self._wait(timeout)
+            self._wait(within or self._config.db_pool_timeout)
         try:
             pool = self._open_pool()
             conn = pool.checkout()
             try:
+                waited = time.monotonic() - started
                 if self.on_acquire:
-                    self.on_acquire(time.monotonic() - started)
-                yield conn
+                    self.on_acquire(waited)
+                seconds = self._patience if within is None else max(within - waited, 0.1)
+                return _run_on(conn, sql, params, seconds)
             except psycopg2.Error as error:
                 if _code_of(error) == "database_unavailable":
                     conn.close()
@@ -172,6 +159,16 @@ def database() -> Database:
     """Give the database of the current application."""
     db: Database = current_app.extensions["database"]
     return db
+
+
+def _run_on(conn: Connection, sql: str, params: Params, seconds: float) -> list[Row]:
+    try:
+        return conn.run(sql, params, seconds)
+    except psycopg2.Error as error:
+        # A script with a BEGIN of its own has left the connection in a failed transaction.
+        if error.pgcode not in _ROLLED_BACK or not conn.is_idle():
+            raise
+    return conn.run(sql, params, seconds)
 
 
 def _code_of(error: psycopg2.Error) -> str | None:

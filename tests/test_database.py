@@ -6,8 +6,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +42,19 @@ def code_of(call: Callable[[], Any]) -> str:
     with pytest.raises(ServiceError) as caught:
         call()
     return caught.value.code
+
+
+@contextmanager
+def held(database: Database, count: int) -> Iterator[None]:
+    """Have so many connections in use, as by other requests."""
+    for _ in range(count):
+        database._slots.get_nowait()
+    pool = database._open_pool()
+    connections = [pool.checkout() for _ in range(count)]
+    yield
+    for conn in connections:
+        pool.checkin(conn)
+        database._slots.put(None)
 
 
 def test_a_killed_connection_costs_the_next_request_nothing(
@@ -85,12 +99,12 @@ def test_no_slot_is_lost_to_broken_connections(small: Database) -> None:
         in_between = f"SELECT 1; {kill}; SELECT 1"
         assert code_of(lambda: small.execute(in_between, {})) == "database_unavailable"
     assert small.query("SELECT 1", {}) == [(1,)]
-    with small._connection(1):  # one of two
+    with held(small, 1):  # of two
         assert small.query("SELECT 1", {}) == [(1,)]
 
 
 def test_a_full_pool_is_waited_for_and_then_answered(small: Database) -> None:
-    with small._connection(1), small._connection(1):
+    with held(small, 2):
         started = time.monotonic()
         assert code_of(lambda: small.query("SELECT 1", {})) == "pool_exhausted"
         assert 0.15 < time.monotonic() - started < 1
@@ -100,7 +114,7 @@ def test_a_full_pool_is_waited_for_and_then_answered(small: Database) -> None:
 def test_a_connection_that_comes_free_is_taken_by_who_waits(small: Database) -> None:
     patient = Database(replace(small._config, db_pool_max=1, db_pool_timeout=5))
     answers: list[Any] = []
-    with patient._connection(1):
+    with held(patient, 1):
         waiting = threading.Thread(target=lambda: answers.append(patient.query("SELECT 1", {})))
         waiting.start()
         time.sleep(0.1)
@@ -218,7 +232,7 @@ def test_idle_connections_are_kept_for_a_burst_and_let_go_afterwards(
         [(count,)] = sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'burst'")
         return count
 
-    with database._connection(1), database._connection(1), database._connection(1):
+    with held(database, 3):
         pass
     for _ in range(3):
         database.query("SELECT 1", {})

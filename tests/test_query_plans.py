@@ -117,7 +117,9 @@ class ExplainingDatabase(Database):
 
     def execute(self, sql: str, params: Params) -> list[Row]:
         [statement] = NAME.findall(sql)
-        with self._connection(5) as conn:
+        pool = self._open_pool()
+        conn = pool.checkout()
+        try:
             run = partial(conn.run, seconds=60)
             run("BEGIN", {})
             for part in sql.split(";"):
@@ -129,6 +131,8 @@ class ExplainingDatabase(Database):
                 self.plans.append(Plan(statement, plan["Plan"], unindexed))
                 rows = run(part, params)
             run("COMMIT", {})
+        finally:
+            pool.checkin(conn)
         return rows
 
     def query(self, sql: str, params: Params, within: float | None = None) -> list[Row]:
