@@ -28,6 +28,7 @@ Params = Mapping[str, Any]
 
 FAILED_SECONDS = 0.5  # after a connect that failed, before the next one is tried
 PROBE_SECONDS = 30  # for the one that tries: it sets the time anew when it knows
+FRESH_SECONDS = 0.001  # a connection that was used so lately is not looked at
 IDLE_SECONDS = 60  # how long a connection above DB_POOL_MIN is kept unused
 _WATCH_SECONDS = 0.25  # how often the pool looks for what is overdue
 
@@ -157,7 +158,8 @@ class Pool(ThreadedConnectionPool):
         """Give a connection that was alive a moment ago, opening one where none is idle."""
         while True:
             conn: Connection = self.getconn()  # type: ignore[assignment]
-            if not conn.used_at or conn.is_alive():
+            fresh = time.monotonic() - conn.used_at < FRESH_SECONDS
+            if not conn.used_at or fresh or conn.is_alive():
                 return conn
             self.putconn(conn, close=True)
 
