@@ -301,7 +301,8 @@ class Worker(ThreadWorker):
         for listener in self.sockets:
             for _ in range(self.cfg.backlog):
                 taken = self.nr_conns
-                self.accept(listener)
+                with contextlib.suppress(OSError):  # as many as a process may have
+                    self.accept(listener)
                 if taken == self.nr_conns:  # nobody waits
                     break
             listener.close()

@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
+from itertools import chain
 from pathlib import Path
 from threading import Thread
 from urllib.request import Request, urlopen
 
+import psutil
 import psycopg2
 import pytest
 
@@ -270,22 +272,50 @@ def test_the_version_is_one() -> None:
     assert f'version = "{VERSION}"' in (Path(ROOT) / "pyproject.toml").read_text()
 
 
-def test_connections_that_wait_when_it_stops_are_served(config: Config) -> None:
+@pytest.mark.parametrize(("descriptors", "served"), [(1000, 20), (5, 5)])
+def test_connections_that_wait_when_it_stops_are_served(
+    config: Config, descriptors: int, served: int
+) -> None:
     service = Service(config.database_url or "")
-    [worker] = service.workers()
-    os.kill(worker, signal.SIGSTOP)  # the kernel takes connections all the same
+    [pid] = service.workers()
+    worker = psutil.Process(pid)
+    worker.suspend()  # the kernel takes connections all the same
+    most = worker.num_fds() + descriptors
+    worker.rlimit(psutil.RLIMIT_NOFILE, (most, most))
     waiting = [HTTPConnection("127.0.0.1", service.port, timeout=30) for _ in range(20)]
     for conn in waiting:
         conn.request("GET", "/health/live")
     service.process.send_signal(signal.SIGTERM)
     time.sleep(0.5)  # for the worker to be told
-    os.kill(worker, signal.SIGCONT)
-    assert [conn.getresponse().status for conn in waiting] == [200] * 20
+    worker.resume()
+    assert [conn.getresponse().status for conn in waiting[:served]] == [200] * served
     with pytest.raises(ConnectionRefusedError):
         service.get("/health/live")
     for conn in waiting:
         conn.close()
-    service.stop()
+    assert "Exception" not in "".join(service.stop())
+
+
+def test_every_request_has_its_line(config: Config) -> None:
+    service = Service(config.database_url or "")
+    asked = [[f"{client}-{number}" for number in range(15)] for client in range(8)]
+
+    def ask(ids: list[str]) -> None:
+        conn = HTTPConnection("127.0.0.1", service.port, timeout=30)
+        for correlation_id in ids:
+            conn.request("GET", "/api/v1/tasks", headers={"X-Correlation-ID": correlation_id})
+            conn.getresponse().read()
+        conn.close()
+
+    clients = [Thread(target=ask, args=[ids]) for ids in asked]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    service.kill_a_worker()  # what was answered has been written
+    found = [json.loads(line) for line in service.stop()]
+    logged = [line["correlationId"] for line in found if line["logger"] == "taskflow.request"]
+    assert sorted(logged) == sorted(chain(*asked))
 
 
 def test_clients_that_fall_silent_hold_nobody_up(config: Config) -> None:
