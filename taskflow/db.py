@@ -5,7 +5,6 @@ PostgreSQL runs as one transaction in one round trip. This module and `pool.py` 
 that talk to PostgreSQL.
 """
 
-import logging
 import os
 import threading
 import time
@@ -18,9 +17,6 @@ from flask import current_app
 from taskflow.config import Config
 from taskflow.errors import ServiceError
 from taskflow.pool import Connection, Params, Pool, Row
-
-logger = logging.getLogger(__name__)
-
 
 # One table from what PostgreSQL reports to what we answer; what is not here is a fault of ours.
 CODE_BY_CONSTRAINT = {
@@ -128,8 +124,6 @@ class Database:
             code = _code_of(error)
             if code is None:
                 raise UnforeseenDatabaseError(error) from None
-            if code == "database_unavailable":
-                logger.warning("Database unavailable: %s", str(error).strip())
             raise ServiceError(code) from error
         finally:
             self._slots.put(None)

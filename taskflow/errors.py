@@ -92,6 +92,8 @@ class ServiceError(Exception):
 def error_response(error: ServiceError) -> Response:
     """Build the answer for an error of the catalog."""
     problem = CATALOG[error.code]
+    if error.code == "database_unavailable":
+        logger.warning("Database unavailable: %s", str(error.__cause__).strip())
     body = {
         "code": error.code,
         "message": problem.message,

@@ -85,7 +85,8 @@ def get_health() -> Response:
         _checker.submit(database().query, CHECK, {}, CHECK_SECONDS).result(ANSWER_SECONDS)
         reached = True
     except Exception as error:  # whatever it is that keeps the database from answering
-        logger.warning("Unhealthy: %s", str(error) or type(error).__name__)
+        reason = str(error.__cause__ or error).strip() or type(error).__name__
+        logger.warning("Unhealthy: %s", reason)
         reached = False
     latency = round((time.perf_counter() - started) * 1000, 1)
     status = "unhealthy" if not reached else "degraded" if latency > DEGRADED_MS else "healthy"

@@ -252,7 +252,9 @@ def test_a_database_that_is_away_is_said_once_and_in_our_words(
     assert_error(response, 503, "database_unavailable")
     assert int(response.headers["Retry-After"]) > 0
     assert "hunter2" not in caplog.text + response.text
-    assert "Connection refused" in caplog.text
+    [record] = caplog.records
+    assert record.getMessage().startswith("Database unavailable: ")
+    assert "Connection refused" in record.getMessage()
 
 
 def test_a_primary_that_became_read_only_is_left(
