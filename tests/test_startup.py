@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from http.client import HTTPConnection
 from itertools import chain
 from pathlib import Path
@@ -230,7 +231,12 @@ def test_python_app_py_serves_and_says_where(config: Config) -> None:
     del env["PGSSLMODE"]
     env["CORS_ORIGINS"] = "http://localhost:5173"
     process = subprocess.Popen(
-        [sys.executable, "app.py"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
+        [sys.executable, "app.py"],
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # some jobs ignore it
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout is not None
