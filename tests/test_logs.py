@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -16,16 +16,11 @@ from taskflow.logs import LineFormatter, log_config
 from tests.conftest import PASSWORD, User
 
 
-class Stdout(logging.StreamHandler[TextIO]):
-    """A handler that writes to what is stdout now: pytest has several."""
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-        self.setFormatter(LineFormatter())
-
-    @property
-    def stream(self) -> TextIO:  # type: ignore[override]
-        return sys.stdout
+def stdout_handler() -> logging.Handler:
+    """Give a handler as that of the service, for what is stdout now: pytest has several."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(LineFormatter())
+    return handler
 
 
 class Lines:
@@ -50,7 +45,7 @@ class Lines:
 
 @pytest.fixture
 def lines(capfd: pytest.CaptureFixture[str]) -> Iterator[Lines]:
-    handler = Stdout()
+    handler = stdout_handler()
     logger = logging.getLogger("taskflow")
     logger.addHandler(handler)
     level = logger.level
@@ -145,7 +140,7 @@ def test_nothing_secret_is_logged(client: FlaskClient, lines: Lines, app: Flask)
 def test_lines_survive_anything_in_them(app: Flask, lines: Lines) -> None:
     logger = logging.getLogger("taskflow.test")
     logger.propagate = False  # pytest can't keep a surrogate
-    logger.addHandler(Stdout())
+    logger.addHandler(stdout_handler())
     logger.warning(
         "a\nb \ud800 %s", "\x00", extra={"fields": {"when": datetime.now(UTC), "odd": 1j}}
     )
