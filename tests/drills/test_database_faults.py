@@ -4,38 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.conftest import run_sql
-from tests.drills.load import CATALOG_503, Load, Record, look_for, wait_for
-from tests.drills.postgres import Postgres
-from tests.service import Service
-
-RECOVERY = 5  # seconds, from the database's return until everybody is served again
-LONGEST = 6  # seconds, for any answer
-KILL_SESSIONS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'taskflow'
-"""
-
-
-def assert_kept(record: Record, postgres: Postgres, figures: Any, **more: Any) -> None:
-    """Assert what holds in every such drill, and print its figures."""
-    findings = look_for(record, postgres.url())
-    figures(record, findings, **more)
-    assert (findings.lost, findings.doubled) == (0, 0)
-    assert findings.acknowledged > 100
-    assert record.longest() < LONGEST
-    assert set(record.statuses()) <= {200, 201, 503}
-    assert set(record.codes()) <= CATALOG_503
-    assert all(answer.retry_after for answer in record.answers if answer.status == 503)
-
-
-def recovered(record: Record, since: float) -> Callable[[], bool]:
-    """Whether the last 32 answers were all fine, and so every connection's."""
-
-    def check() -> bool:
-        latest = record.answers[-32:]
-        return latest[0].at > since and all(answer.status < 300 for answer in latest)
-
-    return check
+from tests.support.database import run_sql
+from tests.support.faults import KILL_SESSIONS, RECOVERY, assert_kept, recovered
+from tests.support.load import Load, look_for, wait_for
+from tests.support.postgres import Postgres
+from tests.support.service import Service
 
 
 def test_the_database_is_stopped_for_ten_seconds(

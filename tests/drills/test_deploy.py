@@ -11,12 +11,12 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.drills.callers import UNLIMITED, Callers, count_unanswered
-from tests.drills.conftest import SHORT
-from tests.drills.haproxy import Balancer
-from tests.drills.load import Client, look_for, wait_for
-from tests.drills.postgres import Postgres
-from tests.service import Service
+from tests.support.callers import UNLIMITED, Callers, count_unanswered
+from tests.support.drills import SHORT
+from tests.support.haproxy import Balancer
+from tests.support.load import Client, look_for, wait_for
+from tests.support.postgres import Postgres
+from tests.support.service import Service
 
 IN_FLIGHT = 10  # seconds, of the longest request that a stop waits for here
 KILLED_AFTER = 30  # seconds, by the platform

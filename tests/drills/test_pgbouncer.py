@@ -14,13 +14,13 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.conftest import PASSWORD, run_sql
-from tests.drills.conftest import SHORT
-from tests.drills.load import Client, Load, wait_for
-from tests.drills.postgres import Postgres, as_server_user
-from tests.drills.test_database_faults import RECOVERY, assert_kept, recovered
-from tests.drills.test_pool import SLEEP, holding
-from tests.service import ROOT, Service, free_port
+from tests.support.credentials import PASSWORD
+from tests.support.database import run_sql
+from tests.support.drills import SHORT
+from tests.support.faults import RECOVERY, SLEEP, assert_kept, holding, recovered
+from tests.support.load import Client, Load, wait_for
+from tests.support.postgres import Postgres, as_server_user
+from tests.support.service import ROOT, Service, free_port
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
@@ -108,7 +108,7 @@ def test_the_functional_tests_pass_through_it(
     bounce: Callable[..., PgBouncer], figures: Any
 ) -> None:
     env = {**os.environ, "TEST_DATABASE_URL": bounce(pool_size=3).url("postgres")}
-    files = [f"tests/test_{name}.py" for name in FUNCTIONAL]
+    files = [f"tests/api/test_{name}.py" for name in FUNCTIONAL]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider", *files],
         cwd=ROOT,

@@ -3,44 +3,24 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
-import psycopg2
-
-from tests.conftest import PASSWORD, run_sql
-from tests.drills.conftest import SHORT
-from tests.drills.load import CATALOG_503, Answer, Load, look_for, wait_for
-from tests.drills.postgres import Postgres
-from tests.drills.test_database_faults import LONGEST, RECOVERY, recovered
-from tests.service import Service
+from tests.support.credentials import PASSWORD
+from tests.support.database import run_sql
+from tests.support.drills import SHORT
+from tests.support.faults import LONGEST, RECOVERY, SLEEP, holding, recovered
+from tests.support.load import CATALOG_503, Answer, Load, look_for, wait_for
+from tests.support.postgres import Postgres
+from tests.support.service import Service
 
 NARROW = {"DB_POOL_MAX": "2", "DB_POOL_TIMEOUT": "1", "DB_STATEMENT_TIMEOUT": "2"}
 PROBE = 3  # seconds; for a probe of the health, whatever the others wait for
 CLIENTS = 8  # as many as WEB_THREADS: none of them waits for a thread
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskflow'"
 WAITING = f"{SESSIONS} AND wait_event_type = 'Lock'"
-SLEEP = """
-CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  PERFORM pg_sleep(5);
-  RETURN NEW;
-END $$;
-CREATE TRIGGER sleep BEFORE INSERT ON tasks
-FOR EACH ROW WHEN (NEW.title = 'slow') EXECUTE FUNCTION sleep()
-"""
-
-
-@contextmanager
-def holding(postgres: Postgres, lock: str) -> Iterator[None]:
-    """Hold a lock in a transaction of the drill's own."""
-    with closing(psycopg2.connect(postgres.url())) as conn:
-        with conn.cursor() as cursor:
-            cursor.execute(lock)
-        yield
-        conn.rollback()
 
 
 def ask(threads: ThreadPoolExecutor, load: Load, clients: int, *request: Any) -> list[Future]:

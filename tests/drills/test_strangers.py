@@ -14,11 +14,11 @@ import jwt
 
 from taskflow import create_app
 from taskflow.config import load_config
-from tests.conftest import PASSWORD, SECRET
-from tests.drills.conftest import SHORT
-from tests.drills.postgres import Postgres
-from tests.drills.wire import Reply, ask, request
-from tests.service import Service
+from tests.support.credentials import PASSWORD, SECRET
+from tests.support.drills import SHORT
+from tests.support.postgres import Postgres
+from tests.support.service import Service
+from tests.support.wire import Reply, ask, request
 
 METRICS_TOKEN = "metrics-token-of-the-drill"
 AUTH, TASKS = "/api/v1/auth", "/api/v1/tasks"
