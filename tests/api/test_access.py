@@ -28,9 +28,7 @@ def routes(app: Flask) -> Iterator[tuple[str, str, str]]:
             yield rule.endpoint, method, path
 
 
-def test_every_route_but_the_public_ones_refuses_a_stranger(
-    app: Flask, client: FlaskClient
-) -> None:
+def test_every_route_that_is_not_public_needs_a_token(app: Flask, client: FlaskClient) -> None:
     met = set()
     for endpoint, method, path in routes(app):
         met.add(endpoint)
@@ -43,7 +41,7 @@ def test_every_route_but_the_public_ones_refuses_a_stranger(
     assert met >= hooks.PUBLIC | hooks.TAKES_BODY | hooks.TAKES_QUERY
 
 
-def test_the_public_list_is_this(app: Flask) -> None:
+def test_the_public_routes_are_exactly_the_listed_ones(app: Flask) -> None:
     paths = {path for endpoint, _, path in routes(app) if endpoint in hooks.PUBLIC}
     assert paths == {
         "/docs",
@@ -65,12 +63,12 @@ def test_the_public_list_is_this(app: Flask) -> None:
     ["/", "/api", "/api/v1/tasks/", "/health/", "//health", "/api/v1//tasks", "/static/x",
      "/api/v1/auth/me/", "/.env", "/api/v1/tasks/a/b", "/%00", "/%ff"],
 )  # fmt: skip
-def test_another_path_is_not_found_for_strangers_too(client: FlaskClient, path: str) -> None:
+def test_an_unknown_path_is_not_found_without_a_token(client: FlaskClient, path: str) -> None:
     assert_error(client.get(path), 404, "not_found")
     assert_error(client.post(path, json={}), 404, "not_found")
 
 
-def test_another_method_is_not_allowed_and_the_right_ones_are_named(client: FlaskClient) -> None:
+def test_an_unsupported_method_is_answered_with_the_allowed_ones(client: FlaskClient) -> None:
     for path, method, allowed in (
         ("/health", "POST", {"GET", "HEAD", "OPTIONS"}),
         ("/api/v1/tasks", "DELETE", {"GET", "HEAD", "OPTIONS", "POST"}),
@@ -82,13 +80,13 @@ def test_another_method_is_not_allowed_and_the_right_ones_are_named(client: Flas
         assert set(response.headers["Allow"].split(", ")) == allowed
 
 
-def test_options_is_answered_without_a_token(client: FlaskClient) -> None:
+def test_options_needs_no_token(client: FlaskClient) -> None:
     response = client.options("/api/v1/tasks")
     assert (response.status_code, response.data) == (200, b"")
     assert "POST" in response.headers["Allow"]
 
 
-def test_head_is_get_without_a_body(alice: User) -> None:
+def test_head_answers_like_get_without_a_body(alice: User) -> None:
     task = alice.task()
     response = alice.request("HEAD", f"/tasks/{task['id']}")
     assert (response.status_code, response.data) == (200, b"")
@@ -114,7 +112,7 @@ def answers(alice: User, client: FlaskClient) -> Iterator[TestResponse]:
 
 
 @pytest.mark.parametrize("header", ["X-Correlation-ID", "X-Request-ID"])
-def test_every_answer_has_its_correlation_id(
+def test_every_answer_has_a_correlation_id(
     alice: User, client: FlaskClient, app: Flask, header: str
 ) -> None:
     given = {header: "front-end_1.2"}
@@ -126,7 +124,7 @@ def test_every_answer_has_its_correlation_id(
     assert len(set(made)) == len(made)
 
 
-def test_the_clients_id_goes_before_the_routers_and_a_bad_one_is_replaced(
+def test_a_correlation_id_precedes_a_request_id_and_an_invalid_one_is_replaced(
     client: FlaskClient,
 ) -> None:
     for sent, answered in (
@@ -158,7 +156,7 @@ def test_every_answer_has_the_security_headers(
         assert production.get(path).headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-def test_an_unforeseen_error_tells_nothing_and_is_logged_once(
+def test_an_unforeseen_error_reveals_nothing_and_is_logged_once(
     alice: User, app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_args: object) -> None:
@@ -174,7 +172,7 @@ def test_an_unforeseen_error_tells_nothing_and_is_logged_once(
     assert "secret detail" in caplog.text
 
 
-def test_the_catalog_is_the_contracts() -> None:
+def test_the_error_catalog_matches_the_contract() -> None:
     statuses = {code: int(problem.status) for code, problem in CATALOG.items()}
     assert statuses == {
         "validation_error": 400,
