@@ -106,7 +106,7 @@ NOT_JSON = [
 
 
 @pytest.mark.parametrize("route", BODIES)
-def test_what_is_no_json_object_is_invalid_json(
+def test_a_body_that_is_not_a_json_object_is_refused(
     alice: User, subtests: Subtests, route: str
 ) -> None:
     for body in INVALID_JSON:
@@ -114,7 +114,7 @@ def test_what_is_no_json_object_is_invalid_json(
             assert_error(send_bytes(alice, route, body), 400, "invalid_json")
 
 
-def test_no_depth_of_nesting_is_a_fault(alice: User) -> None:
+def test_deep_nesting_never_causes_an_internal_error(alice: User) -> None:
     answers = set()
     for depth in range(850, 1000):  # around Python's limit, where a body just parses or does not
         body = b'{"title": "x", "id": ' + b"[" * depth + b"]" * depth + b"}"
@@ -135,7 +135,7 @@ def test_a_body_must_be_declared_as_json(alice: User, subtests: Subtests, route:
 
 @pytest.mark.parametrize("transfer", [send_bytes, send_chunked])
 @pytest.mark.parametrize("route", [*BODIES, *BODILESS])
-def test_a_body_may_have_a_mebibyte_and_not_a_byte_more(
+def test_a_body_may_have_one_mebibyte_at_most(
     alice: User, route: str, transfer: Callable[..., TestResponse]
 ) -> None:
     body = json.dumps(BODIES.get(route, {})).encode()
@@ -145,7 +145,7 @@ def test_a_body_may_have_a_mebibyte_and_not_a_byte_more(
 
 
 @pytest.mark.parametrize("route", BODIES)
-def test_an_unknown_field_is_refused_by_its_name(alice: User, route: str) -> None:
+def test_an_unknown_field_is_refused_by_name(alice: User, route: str) -> None:
     for name in ("isAdmin", "", "Title", "title ", "a.b", "__proto__", "\0", "user_id"):
         response = send(alice, route, json={**BODIES[route], name: [None]})
         assert_error(response, 400, "validation_error", name)
@@ -164,7 +164,7 @@ def test_an_empty_object_is_refused(alice: User, route: str) -> None:
 
 
 @pytest.mark.parametrize("route", BODILESS)
-def test_a_route_without_a_body_takes_only_an_empty_one(
+def test_a_route_without_a_body_accepts_only_an_empty_one(
     app: Flask, alice: User, route: str
 ) -> None:
     for transfer in (send_bytes, send_chunked):
@@ -177,7 +177,7 @@ def test_a_route_without_a_body_takes_only_an_empty_one(
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/openapi.json"])
-def test_the_service_routes_take_neither_body_nor_query(client: FlaskClient, path: str) -> None:
+def test_health_and_openapi_accept_neither_body_nor_query(client: FlaskClient, path: str) -> None:
     assert client.get(path, json={}).status_code == 200
     assert_error(client.get(path, json={"x": 1}), 400, "validation_error", "x")
     assert_error(client.get(path, data=b"x"), 415, "unsupported_media_type")
@@ -200,7 +200,9 @@ PASSWORDS = ["x7Y!x7Y!", ROCKET * 8, ROCKET * 128, " " * 8]
 
 
 @pytest.mark.parametrize("route", [route for route in BODIES if "/auth" in route])
-def test_no_text_is_no_email_or_password(alice: User, subtests: Subtests, route: str) -> None:
+def test_an_email_or_password_must_be_valid_text(
+    alice: User, subtests: Subtests, route: str
+) -> None:
     for field in BODIES[route]:
         for value in NO_TEXT:
             with subtests.test(field, value=brief(value)):
@@ -208,7 +210,9 @@ def test_no_text_is_no_email_or_password(alice: User, subtests: Subtests, route:
                 assert_error(response, 400, "validation_error", field)
 
 
-def test_an_email_is_one_of_up_to_254_characters(client: FlaskClient, subtests: Subtests) -> None:
+def test_an_email_must_be_valid_and_have_254_characters_at_most(
+    client: FlaskClient, subtests: Subtests
+) -> None:
     for email in NO_EMAILS:
         with subtests.test(brief(email)):
             body = {"email": email, "password": PASSWORD}
@@ -221,7 +225,7 @@ def test_an_email_is_one_of_up_to_254_characters(client: FlaskClient, subtests: 
     assert_error(response, 400, "validation_error", "email")
 
 
-def test_a_password_has_8_to_128_code_points(alice: User, subtests: Subtests) -> None:
+def test_a_password_must_have_8_to_128_code_points(alice: User, subtests: Subtests) -> None:
     for password in NO_PASSWORDS:
         with subtests.test(brief(password)):
             body = {"email": "new@example.com", "password": password}
@@ -275,9 +279,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("route", WRITE_TASKS)
-def test_a_task_may_hold_what_is_at_the_boundary(
-    alice: User, subtests: Subtests, route: str
-) -> None:
+def test_a_task_accepts_values_at_the_limits(alice: User, subtests: Subtests, route: str) -> None:
     for field, sent, *answered in ACCEPTED:
         with subtests.test(field, sent=brief(sent)):
             response = send(alice, route, json={"title": "x", field: sent})
@@ -286,7 +288,7 @@ def test_a_task_may_hold_what_is_at_the_boundary(
 
 @pytest.mark.parametrize("route", WRITE_TASKS)
 @pytest.mark.parametrize("named", REFUSED)
-def test_a_task_may_not_hold_what_is_beyond(
+def test_a_task_refuses_values_beyond_the_limits(
     alice: User, subtests: Subtests, named: str, route: str
 ) -> None:
     for value in REFUSED[named]:
@@ -296,7 +298,7 @@ def test_a_task_may_not_hold_what_is_beyond(
     assert "Sent" not in alice.titles("?limit=100")  # no part of it was stored
 
 
-def test_every_rule_that_a_body_breaks_is_named(alice: User) -> None:
+def test_every_invalid_field_of_a_body_is_named(alice: User) -> None:
     body = {"title": "", "description": 1, "status": 1, "tags": ["a", 1], "dueDate": "", "x": 1}
     names = ("title", "description", "status", "tags.1", "dueDate", "x")
     assert_error(alice.post("/tasks", body), 400, "validation_error", *names)
@@ -347,13 +349,15 @@ ACCEPTED_QUERIES = [
 
 
 @pytest.mark.parametrize("name", REFUSED_QUERIES)
-def test_a_bad_query_is_refused_by_name(alice: User, subtests: Subtests, name: str) -> None:
+def test_an_invalid_query_parameter_is_refused_by_name(
+    alice: User, subtests: Subtests, name: str
+) -> None:
     for query in REFUSED_QUERIES[name]:
         with subtests.test(brief(query)):
             assert_error(alice.get(f"/tasks?{name}{query}"), 400, "validation_error", name)
 
 
-def test_a_query_at_the_boundary_is_answered(alice: User, subtests: Subtests) -> None:
+def test_a_query_at_the_limits_is_answered(alice: User, subtests: Subtests) -> None:
     for query in ACCEPTED_QUERIES:
         with subtests.test(brief(query)):
             assert alice.get(f"/tasks?{query}").status_code == 200
@@ -367,14 +371,14 @@ def test_a_query_that_is_not_utf8_is_refused(alice: User) -> None:
 
 
 @pytest.mark.parametrize("route", [*BODIES, *BODILESS[1:]])
-def test_a_route_without_a_query_refuses_one(alice: User, route: str) -> None:
+def test_a_route_without_a_query_refuses_parameters(alice: User, route: str) -> None:
     body = {"json": BODIES[route]} if route in BODIES else {}
     for query in ("x=1", "x", "x=%FF", "x=%00", "x=1&x=2", "limit=1", "title=x"):
         response = send(alice, route, f"?{query}", **body)
         assert_error(response, 400, "validation_error", query.partition("=")[0])
 
 
-def test_a_cursor_is_refused_with_any_damage(alice: User, subtests: Subtests) -> None:
+def test_a_damaged_cursor_is_refused(alice: User, subtests: Subtests) -> None:
     for title in ("a", "bb", "ccc", "dddd"):  # cursors of three lengths: base64 has spare bits
         alice.task(title=title)
     query, cursor = "limit=1&sort=title", ""
@@ -431,7 +435,7 @@ NO_IDS = [
 # fmt: on
 
 
-def test_a_header_that_is_no_etag_is_refused(alice: User, subtests: Subtests) -> None:
+def test_a_malformed_etag_is_refused(alice: User, subtests: Subtests) -> None:
     for tag in NO_ETAGS:
         with subtests.test(brief(tag)):
             for route in ("PUT /tasks/{task}", "PATCH /tasks/{task}", "DELETE /tasks/{task}"):
@@ -443,7 +447,7 @@ def test_a_header_that_is_no_etag_is_refused(alice: User, subtests: Subtests) ->
     assert alice.titles("?limit=100") == ["Buy milk"] * 4 * len(NO_ETAGS)
 
 
-def test_an_etag_that_is_not_ours_matches_nothing(alice: User, subtests: Subtests) -> None:
+def test_an_unknown_etag_matches_nothing(alice: User, subtests: Subtests) -> None:
     for tag in OTHER_ETAGS:
         with subtests.test(brief(tag)):
             response = send(alice, "GET /tasks/{task}", headers={"If-None-Match": tag})
@@ -452,7 +456,7 @@ def test_an_etag_that_is_not_ours_matches_nothing(alice: User, subtests: Subtest
             assert_error(response, 412, "precondition_failed")
 
 
-def test_an_idempotency_key_is_visible_ascii(alice: User, subtests: Subtests) -> None:
+def test_an_idempotency_key_must_be_visible_ascii(alice: User, subtests: Subtests) -> None:
     for key in NO_KEYS:
         with subtests.test(brief(key)):
             response = alice.post("/tasks", {"title": "x"}, headers={"Idempotency-Key": key})
@@ -461,7 +465,7 @@ def test_an_idempotency_key_is_visible_ascii(alice: User, subtests: Subtests) ->
 
 
 @pytest.mark.parametrize("key", ["k" * 255, "!", "".join(map(chr, range(0x21, 0x7F)))], ids=brief)
-def test_an_idempotency_key_is_not_used_up_by_bad_bodies(alice: User, key: str) -> None:
+def test_an_invalid_body_does_not_use_up_its_idempotency_key(alice: User, key: str) -> None:
     headers = {"Idempotency-Key": key}
     for body in (b"", b"{", b"{}", b'{"title": 1}', b'{"title": "x", "y": 1}', b" " * (MIB + 1)):
         assert send_bytes(alice, "POST /tasks", body, headers=headers).status_code in (400, 413)
@@ -486,7 +490,7 @@ def test_an_unsafe_correlation_id_is_replaced(client: FlaskClient, subtests: Sub
 
 
 @pytest.mark.parametrize("token", NO_TOKENS, ids=brief)
-def test_a_token_that_is_none_is_refused(app: Flask, token: str) -> None:
+def test_a_malformed_token_is_refused(app: Flask, token: str) -> None:
     client = app.test_client(use_cookies=False)
     bearer, access, refresh = f"Bearer {token}", f"access_token={token}", f"refresh_token={token}"
     for method, path, cookie in (
@@ -501,7 +505,9 @@ def test_a_token_that_is_none_is_refused(app: Flask, token: str) -> None:
 
 
 @pytest.mark.parametrize("header", NO_BEARERS, ids=brief)
-def test_a_header_that_holds_no_single_bearer_is_refused(alice: User, header: str) -> None:
+def test_an_authorization_header_without_a_single_bearer_is_refused(
+    alice: User, header: str
+) -> None:
     headers = {"Authorization": header.replace("{}", alice.token)}
     scheme, _, token = headers["Authorization"].strip().partition(" ")
     code = "auth_invalid" if scheme.lower() == "bearer" and token.strip() else "auth_missing"
@@ -509,7 +515,7 @@ def test_a_header_that_holds_no_single_bearer_is_refused(alice: User, header: st
 
 
 @pytest.mark.parametrize("path", ["tasks", "auth/refresh", "auth/logout"])
-def test_another_csrf_token_is_refused(client: FlaskClient, subtests: Subtests, path: str) -> None:
+def test_a_wrong_csrf_token_is_refused(client: FlaskClient, subtests: Subtests, path: str) -> None:
     body = BODIES["POST /auth/register"]
     token = client.post("/api/v1/auth/register", json=body).json["csrfToken"]
     assert_error(client.post(f"/api/v1/{path}", json={}), 403, "csrf_failed")
@@ -522,20 +528,20 @@ def test_another_csrf_token_is_refused(client: FlaskClient, subtests: Subtests, 
 
 @pytest.mark.parametrize("route", ["POST /auth/register", "POST /auth/login"])
 @pytest.mark.parametrize("value", ["", "\0", "a\0b", "\xff", "\x01\x7f", "x" * 50_000], ids=brief)
-def test_no_user_agent_keeps_a_session_from_beginning(alice: User, route: str, value: str) -> None:
+def test_a_session_begins_with_any_user_agent(alice: User, route: str, value: str) -> None:
     response = send(alice, route, json=BODIES[route], headers={"User-Agent": value})
     assert response.status_code in (200, 201)
 
 
 @pytest.mark.parametrize("host", ["", "a..b", "a b", "[", "\xff", "\0", "x" * 5000], ids=brief)
-def test_no_host_is_too_odd_for_an_answer(client: FlaskClient, host: str) -> None:
+def test_every_host_header_is_answered(client: FlaskClient, host: str) -> None:
     for path in ("/health/live", "/api/v1/tasks", "/nowhere"):
         response = client.get(path, environ_overrides={"HTTP_HOST": host})
         assert response.status_code < 500
         assert response.headers["X-Correlation-ID"]
 
 
-def test_an_id_that_is_none_is_not_found(alice: User, subtests: Subtests) -> None:
+def test_a_malformed_id_is_not_found(alice: User, subtests: Subtests) -> None:
     for name in NO_IDS:
         with subtests.test(brief(name)):
             for method, body in (("GET", None), ("PUT", {"title": "x"}), ("DELETE", None)):
