@@ -20,7 +20,7 @@ def statuses(responses: Sequence[TestResponse]) -> Counter[int]:
     return Counter(response.status_code for response in responses)
 
 
-def test_the_task_limit_holds(app_with: Callable[..., Flask]) -> None:
+def test_the_task_limit_holds_under_concurrency(app_with: Callable[..., Flask]) -> None:
     user = User(app_with(max_tasks_per_user=3), "limited@example.com")
     for _ in range(3):
         answers = at_once([lambda: user.post("/tasks", {"title": "x"})] * THREADS)
@@ -33,7 +33,7 @@ def test_the_task_limit_holds(app_with: Callable[..., Flask]) -> None:
         assert statuses(deletions) == {204: 3, 404: 6}
 
 
-def test_no_update_is_lost_behind_if_match(alice: User) -> None:
+def test_if_match_lets_one_of_many_concurrent_updates_win(alice: User) -> None:
     task = alice.task()
     path = f"/tasks/{task['id']}"
     for _ in range(5):
@@ -60,7 +60,7 @@ def test_updates_of_different_fields_do_not_undo_each_other(alice: User) -> None
     assert after.headers["ETag"] == '"5"'
 
 
-def test_an_idempotency_key_makes_one_task(alice: User) -> None:
+def test_concurrent_creations_with_one_key_create_one_task(alice: User) -> None:
     for number in range(5):
         headers = {"Idempotency-Key": f"key-{number}"}
         body = {"title": f"Task {number}"}
@@ -72,7 +72,7 @@ def test_an_idempotency_key_makes_one_task(alice: User) -> None:
     assert len(alice.titles()) == 5
 
 
-def test_an_email_is_registered_once(app: Flask) -> None:
+def test_concurrent_registrations_of_one_email_create_one_account(app: Flask) -> None:
     answers = at_once(
         [
             lambda: app.test_client().post(
@@ -84,7 +84,7 @@ def test_an_email_is_registered_once(app: Flask) -> None:
     assert statuses(answers) == {201: 1, 409: THREADS - 1}
 
 
-def test_tabs_that_refresh_at_once_all_go_on(app: Flask, sql: Callable[..., Any]) -> None:
+def test_tabs_that_refresh_at_once_all_stay_logged_in(app: Flask, sql: Callable[..., Any]) -> None:
     browser = app.test_client()
     register(browser)
     token = refresh_token_of(browser)
@@ -96,7 +96,7 @@ def test_tabs_that_refresh_at_once_all_go_on(app: Flask, sql: Callable[..., Any]
     assert len(sql("SELECT id FROM sessions")) == 1
 
 
-def test_logging_out_wins_over_refreshes_at_the_same_time(app: Flask) -> None:
+def test_logging_out_wins_over_concurrent_refreshes(app: Flask) -> None:
     for number in range(5):
         browser = app.test_client()
         csrf = register(browser, email=f"racer{number}@example.com").json["csrfToken"]
@@ -130,7 +130,7 @@ def test_a_login_with_the_old_password_does_not_outlive_its_change(app: Flask) -
         assert [s["current"] for s in user.get("/auth/sessions").json["data"]] == [True]
 
 
-def test_an_account_is_deleted_while_it_is_used(app: Flask, sql: Callable[..., Any]) -> None:
+def test_an_account_can_be_deleted_while_it_is_used(app: Flask, sql: Callable[..., Any]) -> None:
     for number in range(3):
         user = User(app, f"leaver{number}@example.com")
         tasks = [user.task() for _ in range(4)]
