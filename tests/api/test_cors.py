@@ -17,7 +17,7 @@ def open_app(app_with: Callable[..., Flask]) -> Flask:
     return app_with(cors_origins=(ORIGIN, "http://localhost:5173"), rate_limit="8/minute")
 
 
-def test_a_preflight_meets_neither_authentication_nor_limits(open_app: Flask) -> None:
+def test_a_preflight_needs_no_token_and_spends_no_budget(open_app: Flask) -> None:
     client = open_app.test_client()
     for _ in range(20):
         response = client.options(
@@ -39,7 +39,7 @@ def test_a_preflight_meets_neither_authentication_nor_limits(open_app: Flask) ->
         assert "X-RateLimit-Limit" not in headers
 
 
-def test_every_answer_can_be_read_errors_and_refusals_too(open_app: Flask) -> None:
+def test_a_listed_origin_can_read_every_answer(open_app: Flask) -> None:
     user = User(open_app, "one@example.com")
     origin = {"Origin": ORIGIN}
     task = user.task()
@@ -66,7 +66,7 @@ def test_every_answer_can_be_read_errors_and_refusals_too(open_app: Flask) -> No
         }  # fmt: skip
 
 
-def test_another_origin_reads_nothing(open_app: Flask, client: FlaskClient) -> None:
+def test_an_unlisted_origin_can_read_nothing(open_app: Flask, client: FlaskClient) -> None:
     for origin in ("https://evil.example.com", "https://app.example.com.evil.com", "null",
                    "http://app.example.com", "https://appXexample.com"):  # fmt: skip
         response = open_app.test_client().get("/health", headers={"Origin": origin})
@@ -76,7 +76,7 @@ def test_another_origin_reads_nothing(open_app: Flask, client: FlaskClient) -> N
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
-def test_an_unforeseen_error_can_be_read_too(
+def test_a_listed_origin_can_read_an_internal_error(
     open_app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("taskflow.auth.service.login", lambda *_args, **_kwargs: 1 / 0)
