@@ -59,7 +59,7 @@ def held(database: Database, count: int) -> Iterator[None]:
         database._slots.put(None)
 
 
-def test_a_killed_connection_costs_the_next_request_nothing(
+def test_a_request_succeeds_after_its_idle_connection_was_killed(
     alice: User, sql: Callable[..., Any]
 ) -> None:
     for _ in range(5):
@@ -94,7 +94,7 @@ def test_a_write_whose_connection_breaks_is_not_sent_again(
     assert sql("SELECT nextval('attempts')") == [(2,)]
 
 
-def test_no_slot_is_lost_to_broken_connections(small: Database) -> None:
+def test_broken_connections_lose_no_slot(small: Database) -> None:
     for _ in range(10):
         kill = "SELECT pg_terminate_backend(pg_backend_pid())"
         assert code_of(lambda: small.execute(kill, {})) == "database_unavailable"
@@ -105,7 +105,7 @@ def test_no_slot_is_lost_to_broken_connections(small: Database) -> None:
         assert small.query("SELECT 1", {}) == [(1,)]
 
 
-def test_a_full_pool_is_waited_for_and_then_answered(small: Database) -> None:
+def test_a_request_gives_up_on_a_full_pool_after_the_timeout(small: Database) -> None:
     with held(small, 2):
         started = time.monotonic()
         assert code_of(lambda: small.query("SELECT 1", {})) == "pool_exhausted"
@@ -113,7 +113,7 @@ def test_a_full_pool_is_waited_for_and_then_answered(small: Database) -> None:
     assert small.query("SELECT 1", {}) == [(1,)]
 
 
-def test_a_connection_that_comes_free_is_taken_by_who_waits(small: Database) -> None:
+def test_a_waiting_request_gets_the_connection_that_becomes_free(small: Database) -> None:
     patient = Database(replace(small._config, db_pool_max=1, db_pool_timeout=5))
     answers: list[Any] = []
     with held(patient, 1):
@@ -125,7 +125,7 @@ def test_a_connection_that_comes_free_is_taken_by_who_waits(small: Database) -> 
     assert answers == [[(1,)]]
 
 
-def test_a_slow_statement_and_a_held_lock_are_cut_off(
+def test_a_slow_statement_and_a_lock_wait_time_out(
     small: Database, config: Config, alice: User
 ) -> None:
     assert code_of(lambda: small.query("SELECT pg_sleep(5)", {})) == "query_timeout"
@@ -136,7 +136,7 @@ def test_a_slow_statement_and_a_held_lock_are_cut_off(
     assert small.query("SELECT 1", {}) == [(1,)]
 
 
-def test_a_server_that_goes_silent_is_left(small: Database) -> None:
+def test_a_connection_to_a_silent_server_is_abandoned(small: Database) -> None:
     [(pid,)] = small.query("SELECT pg_backend_pid()", {})
     try:
         os.kill(pid, signal.SIGSTOP)
@@ -163,12 +163,12 @@ def test_statements_sent_together_are_one_transaction(
     assert sql("SELECT count(*) FROM users") == [(1,)]
 
 
-def test_a_connection_left_in_a_transaction_is_not_handed_on(small: Database) -> None:
+def test_a_connection_left_in_a_transaction_is_not_reused(small: Database) -> None:
     small.execute("BEGIN; SET LOCAL TimeZone = 'Asia/Kathmandu'", {})
     assert small.query("SHOW TimeZone", {}) == [("UTC",)]
 
 
-def test_a_fault_of_ours_is_told_without_the_row_that_shows_it(
+def test_an_unforeseen_database_error_is_reported_without_row_values(
     small: Database, alice: User
 ) -> None:
     secret = "UPDATE users SET email = 'secret', password_hash = NULL"
@@ -178,7 +178,7 @@ def test_a_fault_of_ours_is_told_without_the_row_that_shows_it(
     assert caught.value.__cause__ is None
 
 
-def test_a_deadlock_is_run_again(
+def test_a_statement_that_deadlocks_is_run_again(
     alice: User, small: Database, config: Config, sql: Callable[..., Any]
 ) -> None:
     patient = Database(replace(config, db_statement_timeout=20))
@@ -207,7 +207,7 @@ def test_a_deadlock_is_run_again(
     assert sql("SELECT version FROM tasks ORDER BY id") == [(3,), (3,)]
 
 
-def test_a_connect_that_failed_is_not_waited_for_by_everybody(config: Config) -> None:
+def test_a_failed_connect_is_not_repeated_for_each_request(config: Config) -> None:
     with socket.socket() as silent:  # takes connections, and says nothing
         silent.bind(("127.0.0.1", 0))
         silent.listen(100)
@@ -223,7 +223,7 @@ def test_a_connect_that_failed_is_not_waited_for_by_everybody(config: Config) ->
     assert took < 6
 
 
-def test_idle_connections_are_kept_for_a_burst_and_let_go_afterwards(
+def test_idle_connections_are_kept_for_a_burst_and_closed_afterwards(
     config: Config, sql: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = config.database_url or ""
@@ -244,7 +244,7 @@ def test_idle_connections_are_kept_for_a_burst_and_let_go_afterwards(
     assert opened() == 1
 
 
-def test_a_database_that_is_away_is_said_once_and_in_our_words(
+def test_an_unreachable_database_is_logged_once_without_credentials(
     app_with: Callable[..., Flask], alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = f"postgresql://someone:hunter2@127.0.0.1:{free_port()}/taskflow"
@@ -259,7 +259,7 @@ def test_a_database_that_is_away_is_said_once_and_in_our_words(
     assert "Connection refused" in record.getMessage()
 
 
-def test_a_primary_that_became_read_only_is_left(
+def test_a_connection_to_a_read_only_primary_is_abandoned(
     config: Config, empty_database: Callable[[], str]
 ) -> None:
     url = empty_database()
@@ -280,7 +280,7 @@ def test_a_primary_that_became_read_only_is_left(
     assert database.query("SELECT n FROM t", {}) == [(1,), (2,)]
 
 
-def test_nothing_is_opened_before_it_is_needed_and_each_process_has_its_own(
+def test_each_process_opens_its_own_connections_on_first_use(
     config: Config,
 ) -> None:
     database = Database(config)
@@ -302,7 +302,7 @@ def test_nothing_is_opened_before_it_is_needed_and_each_process_has_its_own(
     os.close(writer)
 
 
-def test_sessions_are_in_utc_whatever_the_servers_zone(
+def test_database_sessions_use_utc_in_any_server_time_zone(
     empty_database: Callable[[], str], config: Config
 ) -> None:
     url = empty_database()
