@@ -72,7 +72,7 @@ class Reader:
             )
 
 
-def test_what_the_examples_send_is_answered_as_they_show(
+def test_example_requests_are_answered_with_the_example_answers(
     document: dict[str, Any], app_with: Callable[..., Flask], sql: Callable[..., Any]
 ) -> None:
     app = app_with(metrics_token=METRICS_TOKEN)
@@ -102,7 +102,7 @@ def comparable(value: Any) -> str:
     return same(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
 
 
-def test_every_example_of_a_body_is_as_its_schema_says(document: dict[str, Any]) -> None:
+def test_every_example_body_matches_its_schema(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         place = ("paths", path, method)
         for content_type, content in operation.get("requestBody", {}).get("content", {}).items():
