@@ -12,7 +12,7 @@ from tests.support.users import User
 KEY = {"Idempotency-Key": "7f0c"}
 
 
-def test_a_repeat_gives_the_task_made_the_first_time_as_it_now_is(alice: User) -> None:
+def test_a_repeat_returns_the_task_in_its_current_state(alice: User) -> None:
     first = alice.post("/tasks", {"title": "Buy milk", "tags": ["a"]}, headers=KEY)
     assert "Idempotency-Replayed" not in first.headers
     changed = alice.patch(f"/tasks/{first.json['id']}", {"status": "completed"})
@@ -26,20 +26,20 @@ def test_a_repeat_gives_the_task_made_the_first_time_as_it_now_is(alice: User) -
     assert len(alice.titles()) == 1
 
 
-def test_another_body_is_refused_even_if_it_comes_to_the_same(alice: User) -> None:
+def test_a_repeat_with_a_different_body_is_refused(alice: User) -> None:
     alice.post("/tasks", {"title": "Buy milk"}, headers=KEY)
     for body in ({"title": "Buy oats"}, {"title": " Buy milk"}, {"title": "Buy milk", "tags": []}):
         assert_error(alice.post("/tasks", body, headers=KEY), 422, "idempotency_key_reused")
     assert len(alice.titles()) == 1
 
 
-def test_a_key_is_a_users_own(alice: User, bob: User) -> None:
+def test_a_key_belongs_to_one_user(alice: User, bob: User) -> None:
     first = alice.post("/tasks", {"title": "Buy milk"}, headers=KEY).json
     second = bob.post("/tasks", {"title": "Buy milk"}, headers=KEY).json
     assert first["id"] != second["id"]
 
 
-def test_a_repeat_of_a_task_that_was_deleted_makes_nothing(alice: User) -> None:
+def test_a_repeat_after_a_deletion_creates_nothing(alice: User) -> None:
     task = alice.post("/tasks", {"title": "Buy milk"}, headers=KEY).json
     alice.delete(f"/tasks/{task['id']}")
     response = alice.post("/tasks", {"title": "Buy milk"}, headers=KEY)
@@ -61,7 +61,7 @@ def test_a_refused_request_does_not_use_up_its_key(app_with: Callable[..., Flask
     assert (again.status_code, again.json) == (201, made.json)
 
 
-def test_a_key_is_free_again_after_a_day(alice: User, sql: Callable[..., Any]) -> None:
+def test_a_key_can_be_used_again_after_a_day(alice: User, sql: Callable[..., Any]) -> None:
     first = alice.post("/tasks", {"title": "Buy milk"}, headers=KEY).json
     sql("UPDATE idempotency_keys SET created_at = now() - interval '23 hours 59 minutes'")
     assert alice.post("/tasks", {"title": "Buy milk"}, headers=KEY).json == first
@@ -73,13 +73,15 @@ def test_a_key_is_free_again_after_a_day(alice: User, sql: Callable[..., Any]) -
     assert third.headers["Idempotency-Replayed"] == "true"
 
 
-def test_without_a_key_every_request_makes_a_task(alice: User) -> None:
+def test_requests_without_a_key_each_create_a_task(alice: User) -> None:
     alice.task()
     alice.task()
     assert len(alice.titles()) == 2
 
 
-def test_many_repeats_of_an_expired_key_make_one_task(alice: User, sql: Callable[..., Any]) -> None:
+def test_concurrent_repeats_of_an_expired_key_create_one_task(
+    alice: User, sql: Callable[..., Any]
+) -> None:
     for _ in range(5):
         alice.post("/tasks", {"title": "Buy milk"}, headers=KEY)
         sql("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
