@@ -56,12 +56,12 @@ def test_a_user_has_one_budget_over_all_routes(limited: Flask) -> None:
     assert left(other.get("/tasks")) == 4
 
 
-def test_only_a_refusal_says_when_to_come_back(limited: Flask) -> None:
+def test_only_a_refusal_has_a_retry_after_header(limited: Flask) -> None:
     user = User(limited, "one@example.com")
     assert "Retry-After" not in user.get("/tasks").headers
 
 
-def test_strangers_are_counted_by_their_address(limited: Flask) -> None:
+def test_requests_without_a_valid_token_are_counted_by_address(limited: Flask) -> None:
     client = limited.test_client()
 
     def guess(address: str) -> TestResponse:
@@ -98,7 +98,7 @@ def test_password_checks_have_a_budget_of_their_own(limited: Flask) -> None:
     assert left(client.get("/api/v1/tasks", headers=bearer)) == 4
 
 
-def test_strangers_can_not_use_up_the_password_checks_of_an_address(limited: Flask) -> None:
+def test_requests_without_a_token_spend_no_password_check(limited: Flask) -> None:
     client = limited.test_client()
     for _ in range(4):
         assert_error(client.delete(f"{AUTH}/me", json={"password": "x"}), 401, "auth_missing")
@@ -106,7 +106,7 @@ def test_strangers_can_not_use_up_the_password_checks_of_an_address(limited: Fla
     assert left(client.post(f"{AUTH}/register", json=credentials)) == 2
 
 
-def test_health_options_and_nowhere_are_not_limited(limited: Flask) -> None:
+def test_health_checks_options_and_unknown_paths_are_not_limited(limited: Flask) -> None:
     client = limited.test_client()
     for _ in range(10):
         for response in (
@@ -119,7 +119,7 @@ def test_health_options_and_nowhere_are_not_limited(limited: Flask) -> None:
             assert "X-RateLimit-Limit" not in response.headers
 
 
-def test_a_budget_is_whole_again_after_its_time(app_with: Callable[..., Flask]) -> None:
+def test_a_budget_is_full_again_after_its_window(app_with: Callable[..., Flask]) -> None:
     user = User(app_with(rate_limit="2/second"), "one@example.com")
     time.sleep(1.1 - time.time() % 1)
     assert [user.get("/tasks").status_code for _ in range(3)] == [200, 200, 429]
@@ -140,7 +140,7 @@ def redis() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     process.wait()
 
 
-def test_several_processes_count_together_in_redis(
+def test_workers_share_their_budgets_in_redis(
     config: Config, redis: tuple[int, subprocess.Popen[bytes]]
 ) -> None:
     port, process = redis
@@ -161,13 +161,13 @@ def test_several_processes_count_together_in_redis(
     assert 1 <= len(warnings) <= 2
 
 
-def test_several_workers_with_a_memory_each_are_warned_of(config: Config) -> None:
+def test_several_workers_without_a_shared_storage_log_a_warning(config: Config) -> None:
     with serving(config.database_url or "", WEB_CONCURRENCY="2") as service:
         lines = service.stop()
     assert sum("each worker counts for itself" in line for line in lines) == 1
 
 
-def test_a_storage_that_is_away_is_asked_again_later(
+def test_an_unreachable_storage_is_tried_again_later(
     app_with: Callable[..., Flask], caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nowhere = f"redis://127.0.0.1:{free_port()}"
