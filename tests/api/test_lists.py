@@ -74,27 +74,27 @@ def sort_key(task: dict[str, Any], sort: str) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_every_sort_is_in_order_and_complete_whatever_the_page_size(many: User, sort: str) -> None:
+def test_every_sort_is_ordered_and_complete_for_any_page_size(many: User, sort: str) -> None:
     pages = list(walk(many, sort=sort, limit=7))
     assert pages == sorted(pages, key=lambda t: sort_key(t, sort), reverse=sort.startswith("-"))
     assert len({task["id"] for task in pages}) == 60
     assert list(walk(many, sort=sort, limit=100)) == pages
 
 
-def test_tasks_without_a_due_date_come_last_whichever_way(many: User) -> None:
+def test_tasks_without_a_due_date_come_last_in_both_directions(many: User) -> None:
     for sort in ("dueDate", "-dueDate"):
         missing = [task["dueDate"] is None for task in walk(many, sort=sort)]
         assert missing == sorted(missing)
         assert any(missing)
 
 
-def test_the_default_is_twenty_newest_first(many: User) -> None:
+def test_a_list_shows_the_twenty_newest_tasks_by_default(many: User) -> None:
     body = many.get("/tasks").json
     assert body["data"] == list(walk(many, sort="-createdAt"))[:20]
     assert body["nextCursor"]
 
 
-def test_a_page_that_is_just_full_is_the_last_one(alice: User) -> None:
+def test_a_last_page_that_is_exactly_full_has_no_cursor(alice: User) -> None:
     for _ in range(3):
         alice.task()
     assert alice.get("/tasks?limit=3").json["nextCursor"] is None
@@ -102,7 +102,7 @@ def test_a_page_that_is_just_full_is_the_last_one(alice: User) -> None:
     assert len(list(walk(alice, limit=1))) == 3
 
 
-def test_a_walk_meets_what_was_there_all_along_exactly_once(many: User) -> None:
+def test_paging_shows_every_lasting_task_once_while_others_come_and_go(many: User) -> None:
     for sort in ("-createdAt", "title", "dueDate", "-priority"):
         before = list(walk(many, sort=sort))
         kept = [task["id"] for task in before]
@@ -130,7 +130,9 @@ def test_a_walk_meets_what_was_there_all_along_exactly_once(many: User) -> None:
          lambda t: t["status"] == "pending" and "b" in t["tags"] and t["priority"] == "low"),
     ],
 )  # fmt: skip
-def test_filters_choose(many: User, query: dict[str, Any], chosen: Callable[[Any], bool]) -> None:
+def test_filters_select_the_matching_tasks(
+    many: User, query: dict[str, Any], chosen: Callable[[Any], bool]
+) -> None:
     everything = list(walk(many))
     assert list(walk(many, limit=4, **query)) == [task for task in everything if chosen(task)]
 
@@ -150,7 +152,7 @@ def test_filters_choose(many: User, query: dict[str, Any], chosen: Callable[[Any
         ({"dueAfter": "2999-12-31", "dueBefore": "1970-01-01"}, []),
     ],
 )  # fmt: skip
-def test_due_dates_are_bounded_exactly(
+def test_due_date_filters_are_exact_to_the_microsecond(
     alice: User, query: dict[str, str], chosen: list[str]
 ) -> None:
     for due in DUE_DATES:
@@ -180,7 +182,7 @@ def test_due_dates_are_bounded_exactly(
         ("3.14", {"42 is 3.14159"}),
     ],
 )
-def test_search_finds_every_word_by_its_beginning(alice: User, q: str, found: set[str]) -> None:
+def test_search_matches_every_word_by_its_prefix(alice: User, q: str, found: set[str]) -> None:
     alice.task(title="Quarterly report.pdf", description="All the figures-of-2026")
     alice.task(title="Reply to ann@example.com")
     alice.task(title="über-cool C'est l'été")
@@ -191,14 +193,14 @@ def test_search_finds_every_word_by_its_beginning(alice: User, q: str, found: se
     assert {task["title"] for task in walk(alice, q=q)} == expected
 
 
-def test_search_follows_a_change(alice: User) -> None:
+def test_search_finds_a_changed_task_by_its_new_words(alice: User) -> None:
     task = alice.task(title="Buy milk", description="semi-skimmed")
     alice.patch(f"/tasks/{task['id']}", {"title": "Buy oats"})
     assert alice.titles("?q=milk") == []
     assert alice.titles("?q=oats+skimmed") == ["Buy oats"]
 
 
-def test_a_cursor_belongs_to_its_sort_its_filters_and_this_service(
+def test_a_cursor_is_bound_to_its_sort_its_filters_and_the_service(
     many: User, app_with: Callable[..., Flask]
 ) -> None:
     cursor = many.get("/tasks?status=pending&status=completed&limit=1").json["nextCursor"]
@@ -225,7 +227,7 @@ def test_a_cursor_belongs_to_its_sort_its_filters_and_this_service(
     assert_error(response, 400, "validation_error", "cursor")
 
 
-def test_a_list_holds_only_ones_own(alice: User, bob: User) -> None:
+def test_a_list_holds_only_the_users_own_tasks(alice: User, bob: User) -> None:
     alice.task(title="Alice's")
     bob.task(title="Bob's")
     for query in itertools.chain([""], (f"?sort={sort}" for sort in SORTS), ["?q=s"]):
