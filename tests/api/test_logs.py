@@ -56,7 +56,7 @@ def lines(capfd: pytest.CaptureFixture[str]) -> Iterator[Lines]:
     logger.setLevel(level)
 
 
-def test_a_request_is_one_line(alice: User, lines: Lines) -> None:
+def test_a_request_is_logged_as_one_line(alice: User, lines: Lines) -> None:
     before = datetime.now(UTC)
     task = alice.task()
     alice.get(f"/tasks/{task['id']}", headers={"X-Correlation-ID": "cid-1"})
@@ -80,7 +80,7 @@ def test_a_request_is_one_line(alice: User, lines: Lines) -> None:
     }
 
 
-def test_a_log_that_fails_fails_no_request(
+def test_a_request_succeeds_when_its_line_cannot_be_written(
     alice: User, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open("/dev/full", "w") as full:
@@ -96,14 +96,16 @@ def test_the_query_string_is_not_logged(alice: User, lines: Lines) -> None:
     assert "secret" not in lines.raw
 
 
-def test_strangers_and_nowhere_are_logged_too(client: FlaskClient, lines: Lines) -> None:
+def test_requests_to_unknown_routes_are_logged(client: FlaskClient, lines: Lines) -> None:
     client.get("/nowhere")
     client.post("/health")
     for line, status, route in zip(lines.requests(), (404, 405), (None, None), strict=True):
         assert (line["status"], line["route"], line["userId"]) == (status, route, None)
 
 
-def test_health_is_quiet_while_it_is_well(client: FlaskClient, lines: Lines) -> None:
+def test_a_successful_health_check_is_logged_at_debug_level_only(
+    client: FlaskClient, lines: Lines
+) -> None:
     client.get("/health")
     client.get("/health/live")
     assert lines.lines == []
@@ -112,7 +114,7 @@ def test_health_is_quiet_while_it_is_well(client: FlaskClient, lines: Lines) -> 
     assert lines.requests()[0]["level"] == "DEBUG"
 
 
-def test_a_session_names_its_user(client: FlaskClient, lines: Lines) -> None:
+def test_session_requests_are_logged_with_their_user(client: FlaskClient, lines: Lines) -> None:
     credentials = {"email": "eve@example.com", "password": PASSWORD}
     user = client.post("/api/v1/auth/register", json=credentials).json["user"]
     csrf = client.post("/api/v1/auth/login", json=credentials).json["csrfToken"]
@@ -138,7 +140,7 @@ def test_nothing_secret_is_logged(client: FlaskClient, lines: Lines, app: Flask)
         assert secret not in lines.raw
 
 
-def test_lines_survive_anything_in_them(app: Flask, lines: Lines) -> None:
+def test_a_line_is_valid_json_whatever_it_contains(app: Flask, lines: Lines) -> None:
     logger = logging.getLogger("taskflow.test")
     logger.propagate = False  # pytest can't keep a surrogate
     logger.addHandler(stdout_handler())
@@ -155,7 +157,7 @@ def test_lines_survive_anything_in_them(app: Flask, lines: Lines) -> None:
 
 
 @pytest.mark.parametrize("level", ["debug", "error"])
-def test_gunicorns_lines_take_part(level: str) -> None:
+def test_gunicorn_logs_at_the_configured_level(level: str) -> None:
     config = log_config(level)
     assert config["root"]["level"] == level.upper()
     assert config["loggers"]["gunicorn.error"] == {"level": level.upper(), "propagate": True}
