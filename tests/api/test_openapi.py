@@ -21,12 +21,14 @@ def document(app: Flask) -> dict[str, Any]:
     return app.test_client().get("/openapi.json").json
 
 
-def test_it_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
     OpenAPIV31SpecValidator(document).validate()
 
 
-def test_it_has_every_route_and_nothing_else(document: dict[str, Any], app: Flask) -> None:
+def test_the_document_has_exactly_the_routes_of_the_application(
+    document: dict[str, Any], app: Flask
+) -> None:
     documented = {(path, method.upper()) for path, method, _ in operations(document)}
     routed = {
         (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method)
@@ -37,7 +39,7 @@ def test_it_has_every_route_and_nothing_else(document: dict[str, Any], app: Flas
     assert documented == routed
 
 
-def test_every_operation_says_what_it_is_for_and_how_it_fails(document: dict[str, Any]) -> None:
+def test_every_operation_documents_its_purpose_and_its_errors(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         assert operation["summary"], (path, method)
         assert operation["description"], (path, method)
@@ -52,7 +54,7 @@ def test_every_operation_says_what_it_is_for_and_how_it_fails(document: dict[str
             assert ("403" in operation["responses"]) == (method != "get")
 
 
-def test_it_lists_the_whole_catalog(document: dict[str, Any]) -> None:
+def test_the_document_lists_every_error_code(document: dict[str, Any]) -> None:
     codes = document["components"]["schemas"]["ErrorBody"]["properties"]["code"]["enum"]
     assert set(codes) == set(CATALOG)
     met = set()
@@ -66,7 +68,9 @@ def test_it_lists_the_whole_catalog(document: dict[str, Any]) -> None:
     assert met == set(CATALOG) - {"method_not_allowed"}
 
 
-def test_it_knows_who_is_let_in(document: dict[str, Any], app: Flask) -> None:
+def test_the_document_declares_which_operations_need_a_token(
+    document: dict[str, Any], app: Flask
+) -> None:
     schemes = document["components"]["securitySchemes"]
     assert schemes["bearerAuth"]["scheme"] == "bearer"
     assert schemes["cookieAuth"] == {"type": "apiKey", "in": "cookie", "name": "access_token"}
@@ -80,7 +84,7 @@ def test_it_knows_who_is_let_in(document: dict[str, Any], app: Flask) -> None:
         assert (operation.get("security") == []) == (path in open_to_all - tokens_needed), path
 
 
-def test_it_knows_the_parameters_headers_and_bodies(document: dict[str, Any]) -> None:
+def test_the_document_describes_parameters_headers_and_bodies(document: dict[str, Any]) -> None:
     def parameters(path: str, method: str) -> dict[str, Any]:
         item = document["paths"][path]
         found = [*item.get("parameters", []), *item[method].get("parameters", [])]
@@ -113,7 +117,7 @@ def test_it_knows_the_parameters_headers_and_bodies(document: dict[str, Any]) ->
     assert creation["properties"]["title"]["maxLength"] == 200
 
 
-def test_what_the_service_answers_is_as_documented(
+def test_answers_match_the_document(
     document: dict[str, Any], alice: User, client: FlaskClient
 ) -> None:
     tasks, task = "/api/v1/tasks", "/api/v1/tasks/{task_id}"
