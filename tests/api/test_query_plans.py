@@ -116,7 +116,7 @@ def walk(owner: str, sort: str, filters: dict[str, Any], pages: int) -> None:
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_a_page_of_a_sort_reads_its_own_rows(plans: list[Plan], owner: str, sort: str) -> None:
+def test_a_page_of_a_sort_reads_only_its_own_rows(plans: list[Plan], owner: str, sort: str) -> None:
     walk(owner, sort, {}, pages=TASKS // LIMIT)
     assert len(plans) == TASKS // LIMIT
     assert_bounded(plans, LIMIT + 1)
@@ -124,7 +124,7 @@ def test_a_page_of_a_sort_reads_its_own_rows(plans: list[Plan], owner: str, sort
 
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("filters", FILTERS.values(), ids=FILTERS)
-def test_a_page_of_a_filter_reads_its_users_rows_at_most(
+def test_a_filtered_page_reads_only_rows_of_its_user(
     plans: list[Plan], owner: str, filters: dict[str, Any], sort: str
 ) -> None:
     walk(owner, sort, filters, pages=2)
