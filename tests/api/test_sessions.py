@@ -61,7 +61,7 @@ def test_registering_begins_a_session(client: FlaskClient) -> None:
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_cookies_are_as_narrow_as_they_can_be(client: FlaskClient, app_with: Any) -> None:
+def test_session_cookies_have_restrictive_attributes(client: FlaskClient, app_with: Any) -> None:
     register(client)
     production = app_with(production=True, cookie_samesite="Lax").test_client()
     register(production, email="dave@example.com")
@@ -76,7 +76,7 @@ def test_cookies_are_as_narrow_as_they_can_be(client: FlaskClient, app_with: Any
     assert production.get("/health").headers["Strict-Transport-Security"]
 
 
-def test_an_email_is_taken_without_regard_to_case(client: FlaskClient) -> None:
+def test_an_email_is_unique_regardless_of_case(client: FlaskClient) -> None:
     register(client, email="Ünal@Example.com")
     for email in ("ünal@example.com", "ÜNAL@EXAMPLE.COM"):
         response = client.post(f"{AUTH}/register", json={**CREDENTIALS, "email": email})
@@ -128,7 +128,7 @@ def test_a_hash_with_other_parameters_is_renewed_at_login(
     assert client.post(f"{AUTH}/login", json=CREDENTIALS).status_code == 200
 
 
-def test_a_bearer_works_in_any_case_and_wins_over_the_cookie(
+def test_a_bearer_token_precedes_the_cookie_and_its_scheme_has_any_case(
     client: FlaskClient, alice: User
 ) -> None:
     register(client)
@@ -144,7 +144,7 @@ def test_a_bearer_works_in_any_case_and_wins_over_the_cookie(
         assert_error(response, 401, "auth_invalid")
 
 
-def test_no_token_is_answered_without_naming_an_error(client: FlaskClient) -> None:
+def test_a_request_without_a_token_gets_a_challenge_without_an_error(client: FlaskClient) -> None:
     response = client.get(f"{AUTH}/me")
     assert_error(response, 401, "auth_missing")
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="taskflow"'  # RFC 6750 3.1
@@ -166,7 +166,7 @@ def test_no_token_is_answered_without_naming_an_error(client: FlaskClient) -> No
         ({"iat": int(time.time()) + 60}, SECRET, "HS256", None),  # another host's clock
     ],
 )
-def test_a_token_that_is_not_quite_ours_is_refused(
+def test_a_token_is_accepted_only_with_the_right_key_and_claims(
     alice: User, changes: dict[str, Any], key: str, algorithm: str, code: str | None
 ) -> None:
     token = jwt.encode({**claims_of(alice.token), **changes}, key, algorithm)
@@ -177,7 +177,7 @@ def test_a_token_that_is_not_quite_ours_is_refused(
         assert response.status_code == 200
 
 
-def test_a_token_without_signature_is_refused(alice: User) -> None:
+def test_a_token_without_a_signature_is_refused(alice: User) -> None:
     header = base64.urlsafe_b64encode(json.dumps({"alg": "none", "typ": "JWT"}).encode())
     payload = alice.token.split(".")[1]
     token = f"{header.decode().rstrip('=')}.{payload}."
@@ -185,7 +185,7 @@ def test_a_token_without_signature_is_refused(alice: User) -> None:
     assert_error(response, 401, "auth_invalid")
 
 
-def test_a_token_that_was_verified_before_still_ends_at_its_expiry(alice: User) -> None:
+def test_a_token_that_was_verified_before_expires_on_time(alice: User) -> None:
     expires = int(time.time()) + 2
     token = jwt.encode({**claims_of(alice.token), "exp": expires}, SECRET)
     headers = {"Authorization": f"Bearer {token}"}
@@ -195,7 +195,7 @@ def test_a_token_that_was_verified_before_still_ends_at_its_expiry(alice: User) 
     assert_error(alice.get("/tasks", headers=headers), 401, "auth_expired")
 
 
-def test_the_previous_key_verifies_while_keys_are_rotated_and_not_after(
+def test_the_previous_key_verifies_only_while_keys_are_rotated(
     alice: User, app_with: Callable[..., Flask]
 ) -> None:
     new = "the-new-secret-of-more-than-32-bytes"
@@ -209,7 +209,7 @@ def test_the_previous_key_verifies_while_keys_are_rotated_and_not_after(
     assert rotated.get(f"{AUTH}/me", headers=headers).status_code == 200
 
 
-def test_an_unsafe_request_by_cookie_needs_the_csrf_token(client: FlaskClient) -> None:
+def test_an_unsafe_request_with_cookies_needs_the_csrf_token(client: FlaskClient) -> None:
     csrf = register(client).json["csrfToken"]
     assert client.get_cookie("csrf_token").value == csrf
     assert client.get("/api/v1/tasks").status_code == 200
@@ -235,7 +235,7 @@ def test_refreshing_rotates_the_tokens_and_keeps_the_csrf_token(client: FlaskCli
     assert client.get(f"{AUTH}/me").status_code == 200
 
 
-def test_the_refresh_cookie_is_looked_at_before_the_header(client: FlaskClient) -> None:
+def test_the_refresh_cookie_precedes_the_authorization_header(client: FlaskClient) -> None:
     csrf = register(client).json["csrfToken"]
     headers = {"X-CSRF-Token": csrf, "Authorization": "Bearer expired.or.worse"}
     assert client.post(f"{AUTH}/refresh", headers=headers).status_code == 200
@@ -247,7 +247,7 @@ def test_a_refresh_needs_a_refresh_token(alice: User, app: Flask) -> None:
     assert_error(use(app, alice.token), 401, "auth_invalid")
 
 
-def test_a_token_that_was_rotated_out_works_for_half_a_minute(
+def test_a_rotated_token_works_for_another_30_seconds(
     client: FlaskClient, app: Flask, later: Callable[[int], None]
 ) -> None:
     register(client)
@@ -261,7 +261,7 @@ def test_a_token_that_was_rotated_out_works_for_half_a_minute(
     assert_error(use(app, first), 401, "auth_revoked")
 
 
-def test_reuse_after_that_ends_the_whole_session(
+def test_reusing_a_rotated_token_ends_the_session(
     client: FlaskClient, app: Flask, later: Callable[[int], None], sql: Callable[..., Any]
 ) -> None:
     register(client)
@@ -274,7 +274,7 @@ def test_reuse_after_that_ends_the_whole_session(
     assert sql("SELECT id FROM sessions") == []
 
 
-def test_whatever_order_the_answers_come_in_the_last_one_kept_goes_on(
+def test_tabs_stay_logged_in_when_refresh_answers_arrive_out_of_order(
     client: FlaskClient, app: Flask, later: Callable[[int], None]
 ) -> None:
     register(client)
@@ -293,7 +293,7 @@ def test_whatever_order_the_answers_come_in_the_last_one_kept_goes_on(
     assert_error(use(app, fifth), 401, "auth_revoked")
 
 
-def test_a_session_keeps_no_more_tokens_than_it_needs(
+def test_a_refresh_deletes_the_refresh_tokens_that_have_expired(
     client: FlaskClient, app: Flask, later: Callable[[int], None], sql: Callable[..., Any]
 ) -> None:
     register(client)
@@ -304,7 +304,7 @@ def test_a_session_keeps_no_more_tokens_than_it_needs(
     assert sql("SELECT count(*) FROM refresh_tokens") == [(2,)]
 
 
-def test_nothing_is_stored_from_which_a_token_could_be_made(
+def test_the_database_stores_no_password_token_or_key(
     client: FlaskClient, sql: Callable[..., Any]
 ) -> None:
     body = register(client).json
@@ -314,7 +314,7 @@ def test_nothing_is_stored_from_which_a_token_could_be_made(
         assert secret not in stored
 
 
-def test_an_expired_session_can_not_be_refreshed(
+def test_an_expired_session_cannot_be_refreshed(
     client: FlaskClient, sql: Callable[..., Any]
 ) -> None:
     csrf = register(client).json["csrfToken"]
@@ -345,7 +345,7 @@ def test_logging_out_ends_the_session_and_clears_the_cookies(
     assert_error(client.post(f"{AUTH}/logout"), 401, "auth_missing")
 
 
-def test_any_token_of_the_session_logs_out_and_again(
+def test_any_token_of_a_session_can_log_out_repeatedly(
     client: FlaskClient, alice: User, app: Flask
 ) -> None:
     csrf = register(client).json["csrfToken"]
@@ -381,7 +381,7 @@ def test_sessions_are_listed_newest_first_and_revoked_one_by_one(alice: User, ap
     assert len(alice.get("/auth/sessions").json["data"]) == 1
 
 
-def test_another_users_session_can_not_be_told_from_none(alice: User, bob: User) -> None:
+def test_another_users_session_looks_like_a_missing_one(alice: User, bob: User) -> None:
     [session] = alice.get("/auth/sessions").json["data"]
     for session_id in (session["id"], "01890000-0000-7000-8000-000000000000", "x"):
         assert_error(bob.delete(f"/auth/sessions/{session_id}"), 404, "not_found")
@@ -403,7 +403,7 @@ def test_changing_the_password_ends_every_other_session(alice: User, app: Flask)
     assert other.post(f"{AUTH}/login", json=credentials).status_code == 200
 
 
-def test_deleting_an_account_leaves_nothing(
+def test_deleting_an_account_deletes_all_its_data(
     alice: User, bob: User, sql: Callable[..., Any]
 ) -> None:
     alice.task()
@@ -423,7 +423,7 @@ def test_deleting_an_account_leaves_nothing(
     assert_error(alice.delete("/auth/me", json={"password": PASSWORD}), 401, "auth_revoked")
 
 
-def test_the_address_comes_from_as_many_proxies_as_are_trusted(
+def test_the_client_address_is_taken_from_the_trusted_proxies(
     app_with: Callable[..., Flask],
 ) -> None:
     forwarded = {"X-Forwarded-For": "203.0.113.1, 203.0.113.2"}
@@ -435,7 +435,7 @@ def test_the_address_comes_from_as_many_proxies_as_are_trusted(
         assert user.get("/auth/sessions").json["data"][0]["ipAddress"] == address
 
 
-def test_logins_at_once_renew_an_old_hash_and_all_get_in(
+def test_concurrent_logins_that_renew_a_hash_all_succeed(
     alice: User, app: Flask, sql: Callable[..., Any]
 ) -> None:
     old = passwords.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
@@ -448,7 +448,7 @@ def test_logins_at_once_renew_an_old_hash_and_all_get_in(
         assert [answer.status_code for answer in answers] == [200] * 4
 
 
-def test_a_cookie_that_is_no_good_does_not_keep_anybody_logged_in(
+def test_an_invalid_refresh_cookie_does_not_prevent_a_logout(
     client: FlaskClient, alice: User
 ) -> None:
     client.set_cookie("refresh_token", "garbage", path=AUTH)
