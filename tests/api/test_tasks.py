@@ -33,12 +33,12 @@ def test_a_new_task_has_every_field_and_its_defaults(alice: User) -> None:
     assert task["id"][14] == "7"  # RFC 9562: the version
 
 
-def test_ids_sort_by_creation(alice: User) -> None:
+def test_ids_sort_by_creation_time(alice: User) -> None:
     ids = [alice.task()["id"] for _ in range(50)]
     assert ids == sorted(ids)
 
 
-def test_a_task_keeps_what_it_was_given(alice: User) -> None:
+def test_a_task_keeps_the_values_of_its_creation(alice: User) -> None:
     fields = {
         "title": "Grüße an 北京 🚀",
         "description": "Zeile 1\nZeile 2 'quoted' \"double\" %s %(x)s \\",
@@ -52,7 +52,7 @@ def test_a_task_keeps_what_it_was_given(alice: User) -> None:
     assert alice.get(f"/tasks/{task['id']}").json == task
 
 
-def test_put_and_patch_keep_what_the_body_leaves_out(alice: User) -> None:
+def test_put_and_patch_keep_omitted_fields(alice: User) -> None:
     for method in ("PUT", "PATCH"):
         task = alice.task(description="Two litres", tags=["shop"], priority="high")
         response = alice.request(method, f"/tasks/{task['id']}", json={"title": "Buy oats"})
@@ -63,13 +63,13 @@ def test_put_and_patch_keep_what_the_body_leaves_out(alice: User) -> None:
         assert response.headers["ETag"] == '"2"'
 
 
-def test_null_clears_a_field_that_may_be_null(alice: User) -> None:
+def test_null_clears_a_nullable_field(alice: User) -> None:
     task = alice.task(description="Two litres", dueDate="2026-12-01")
     changed = alice.patch(f"/tasks/{task['id']}", {"description": None, "dueDate": None}).json
     assert (changed["description"], changed["dueDate"]) == (None, None)
 
 
-def test_merge_patch_json_is_json(alice: User) -> None:
+def test_a_patch_may_be_sent_as_merge_patch_json(alice: User) -> None:
     task = alice.task()
     response = alice.request(
         "PATCH",
@@ -80,7 +80,7 @@ def test_merge_patch_json_is_json(alice: User) -> None:
     assert response.json["title"] == "Buy oats"
 
 
-def test_a_task_that_was_read_may_be_sent_back_as_it_is(alice: User) -> None:
+def test_read_only_fields_are_ignored_when_a_task_is_sent_back(alice: User) -> None:
     task = alice.task(status="completed", dueDate="2026-12-01")
     sent = {**task, "id": UNKNOWN, "userId": UNKNOWN, "createdAt": "1999-01-01T00:00:00Z"}
     returned = alice.request("PUT", f"/tasks/{task['id']}", json=sent).json
@@ -93,7 +93,7 @@ def test_a_task_that_was_read_may_be_sent_back_as_it_is(alice: User) -> None:
     assert alice.post("/tasks", sent).json["id"] not in (task["id"], UNKNOWN)
 
 
-def test_completed_at_is_set_when_a_task_is_completed_and_kept_until_it_is_not(
+def test_completed_at_is_set_on_completion_and_cleared_on_reopening(
     alice: User,
 ) -> None:
     task = alice.task()
@@ -107,7 +107,7 @@ def test_completed_at_is_set_when_a_task_is_completed_and_kept_until_it_is_not(
     assert alice.task(status="completed")["completedAt"] is not None
 
 
-def test_a_due_date_is_answered_in_the_form_it_came(alice: User) -> None:
+def test_a_due_date_is_returned_as_a_day_or_as_a_time_in_utc(alice: User) -> None:
     for sent, answered in (
         ("2026-12-01", "2026-12-01"),
         ("2026-12-01T10:00:00+02:00", "2026-12-01T08:00:00+00:00"),
@@ -122,7 +122,7 @@ def test_a_due_date_is_answered_in_the_form_it_came(alice: User) -> None:
         assert alice.patch(f"/tasks/{task['id']}", {"dueDate": sent}).json["dueDate"] == answered
 
 
-def test_a_deleted_task_is_gone(alice: User) -> None:
+def test_a_deleted_task_is_not_found(alice: User) -> None:
     task = alice.task()
     response = alice.delete(f"/tasks/{task['id']}")
     assert (response.status_code, response.data) == (204, b"")
@@ -131,7 +131,7 @@ def test_a_deleted_task_is_gone(alice: User) -> None:
     assert_error(alice.get(f"/tasks/{task['id']}"), 404, "task_not_found")
 
 
-def test_another_users_task_can_not_be_told_from_none(alice: User, bob: User) -> None:
+def test_another_users_task_looks_like_a_missing_one(alice: User, bob: User) -> None:
     task = alice.task()
     for task_id in (task["id"], UNKNOWN, "not-a-uuid", f"{{{task['id']}}}", "%00"):
         path = f"/tasks/{task_id}"
@@ -143,7 +143,7 @@ def test_another_users_task_can_not_be_told_from_none(alice: User, bob: User) ->
     assert alice.get(f"/tasks/{task['id']}").json == task
 
 
-def test_an_etag_changes_with_the_task_and_saves_an_answer(alice: User) -> None:
+def test_a_known_etag_is_answered_with_304_until_the_task_changes(alice: User) -> None:
     task = alice.task()
     path = f"/tasks/{task['id']}"
     tag = alice.get(path).headers["ETag"]
@@ -157,7 +157,7 @@ def test_an_etag_changes_with_the_task_and_saves_an_answer(alice: User) -> None:
     assert response.headers["ETag"] != tag
 
 
-def test_if_match_lets_no_other_version_be_changed(alice: User) -> None:
+def test_if_match_refuses_to_change_another_version(alice: User) -> None:
     task = alice.task()
     path = f"/tasks/{task['id']}"
     for stale in ('"2"', '"other"', '"1x"', '"0", "9999999999999"', '""'):
@@ -175,7 +175,7 @@ def test_if_match_lets_no_other_version_be_changed(alice: User) -> None:
     )
 
 
-def test_a_user_may_hold_so_many_tasks_and_no_more(app_with: Callable[..., Flask]) -> None:
+def test_a_user_cannot_exceed_the_task_limit(app_with: Callable[..., Flask]) -> None:
     small = User(app_with(max_tasks_per_user=2), "small@example.com")
     first = small.task()
     small.task()
