@@ -99,7 +99,9 @@ def freeze(part: Path) -> None:
 
 
 @pytest.mark.parametrize("fail", [kill] if SHORT else [kill, freeze])
-def test_the_primary_of_a_cluster_fails(fail: Any, cluster: Cluster, figures: Any) -> None:
+def test_the_cluster_survives_the_failure_of_its_primary(
+    fail: Any, cluster: Cluster, figures: Any
+) -> None:
     instances = cluster.instances()
     loads = plain, keyed = Callers(API_PORT, 8), Callers(API_PORT, 8, idempotent=True)
     with plain, keyed:
