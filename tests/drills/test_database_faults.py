@@ -11,7 +11,7 @@ from tests.support.postgres import Postgres
 from tests.support.service import Service
 
 
-def test_the_database_is_stopped_for_ten_seconds(
+def test_the_service_recovers_from_a_stopped_database(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())
@@ -38,7 +38,7 @@ def test_the_database_is_stopped_for_ten_seconds(
     assert_kept(load.record, postgres, figures, slowest_health=slowest_health, recovery=took)
 
 
-def test_the_database_crashes(
+def test_the_service_recovers_from_a_database_crash(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())
@@ -52,7 +52,7 @@ def test_the_database_crashes(
     assert_kept(load.record, postgres, figures, recovery=took)
 
 
-def test_every_session_is_killed_again_and_again(
+def test_the_service_survives_repeatedly_killed_sessions(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())
@@ -66,7 +66,7 @@ def test_every_session_is_killed_again_and_again(
     assert set(reads) == {200}  # a read is run again
 
 
-def test_sessions_killed_between_requests_cost_nobody_anything(
+def test_sessions_killed_between_requests_fail_no_request(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())
@@ -81,7 +81,7 @@ def test_sessions_killed_between_requests_cost_nobody_anything(
     assert record.statuses() == {200: 10, 201: 10}
 
 
-def test_with_idempotency_keys_no_write_is_unsure(
+def test_idempotency_keys_leave_no_write_in_doubt(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())
