@@ -62,7 +62,7 @@ def url_of(*ports: int) -> str:
     return f"postgresql://postgres@{hosts}/taskflow"
 
 
-def test_the_primary_is_killed_and_the_standby_promoted(
+def test_the_service_follows_the_standby_after_the_primary_was_killed(
     postgres: Postgres, standby: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(url_of(postgres.port, standby.port))
@@ -89,7 +89,7 @@ def test_the_primary_is_killed_and_the_standby_promoted(
 
 
 @pytest.mark.skipif(SHORT, reason="takes long")
-def test_the_primary_goes_silent_and_the_standby_is_promoted(
+def test_the_service_follows_the_standby_after_the_primary_went_silent(
     postgres: Postgres, standby: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(url_of(postgres.port, standby.port))
@@ -113,7 +113,9 @@ def test_the_primary_goes_silent_and_the_standby_is_promoted(
 
 
 @pytest.mark.parametrize("hosts", [2] if SHORT else [1, 2, 3])
-def test_every_host_is_silent(hosts: int, serve: Callable[..., Service], figures: Any) -> None:
+def test_requests_fail_in_time_when_every_host_is_silent(
+    hosts: int, serve: Callable[..., Service], figures: Any
+) -> None:
     def ask(method: str, path: str, body: Any) -> tuple[int, float]:
         started = time.monotonic()
         status, _, _ = service.request(method, path, body)
