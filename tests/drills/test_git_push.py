@@ -126,7 +126,7 @@ def version(platform: Platform) -> str:
     return health["version"]
 
 
-def test_a_push_deploys_under_traffic_and_nobody_notices(
+def test_a_push_deploys_under_traffic_and_fails_no_request(
     platform: Platform, postgres: Postgres, tmp_path: Path, figures: Any
 ) -> None:
     run_sql(postgres.url("postgres"), "DROP DATABASE taskflow")
