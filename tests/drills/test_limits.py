@@ -157,7 +157,7 @@ def measure(worker: int, postgres: Postgres, load: Visitors) -> Footprint:
     )
 
 
-def test_nothing_grows_with_the_requests(
+def test_resource_use_does_not_grow_with_the_requests(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     # glibc keeps the 19 MB of a hash, or gives them back: it shall always do so here.
