@@ -104,7 +104,7 @@ def bounce(postgres: Postgres) -> Iterator[Callable[..., PgBouncer]]:
         yield start
 
 
-def test_the_functional_tests_pass_through_it(
+def test_the_api_tests_pass_through_pgbouncer(
     bounce: Callable[..., PgBouncer], figures: Any
 ) -> None:
     env = {**os.environ, "TEST_DATABASE_URL": bounce(pool_size=3).url("postgres")}
@@ -121,7 +121,7 @@ def test_the_functional_tests_pass_through_it(
 
 
 @pytest.mark.parametrize("ignored", ["extra_float_digits", "extra_float_digits,options"])
-def test_statements_run_with_our_settings_and_not_the_servers(
+def test_statements_run_with_the_settings_of_the_service(
     ignored: str,
     postgres: Postgres,
     bounce: Callable[..., PgBouncer],
@@ -189,7 +189,7 @@ def test_nothing_leaks_from_one_client_to_another(
     assert dict(rows) == {pid: list(DEFAULTS.values()) for pid in servers}
 
 
-def test_it_and_postgresql_behind_it_are_restarted_under_load(
+def test_the_service_survives_restarts_of_pgbouncer_and_postgresql(
     postgres: Postgres,
     bounce: Callable[..., PgBouncer],
     serve: Callable[..., Service],
