@@ -45,7 +45,7 @@ def assert_no_slot_is_lost(threads: ThreadPoolExecutor, load: Load, postgres: Po
     assert run_sql(postgres.url(), SESSIONS) == [(2,)]
 
 
-def test_a_pool_that_is_exhausted_again_and_again(
+def test_a_repeatedly_exhausted_pool_loses_no_slot(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url(), **NARROW)
@@ -69,7 +69,7 @@ def test_a_pool_that_is_exhausted_again_and_again(
     assert all(a.retry_after for a in load.record.answers if a.status == 503)
 
 
-def test_transactions_that_time_out_leave_nothing_and_lose_no_slot(
+def test_transactions_that_time_out_are_rolled_back_and_lose_no_slot(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url(), **NARROW)
@@ -88,7 +88,7 @@ def test_transactions_that_time_out_leave_nothing_and_lose_no_slot(
     assert answers == [204] * CLIENTS
 
 
-def test_statements_that_do_not_end_are_cut_off_and_hold_nobody_up(
+def test_endless_statements_time_out_and_delay_no_other_request(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     turns = 1 if SHORT else 5
@@ -127,7 +127,7 @@ def probe(service: Service, path: str, until: float) -> list[tuple[int, float]]:
     return probes
 
 
-def test_the_server_is_silent_for_eight_seconds(
+def test_the_service_recovers_from_a_silent_server(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())
