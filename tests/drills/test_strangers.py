@@ -111,7 +111,7 @@ def figures_of(report: Any) -> dict[str, Any]:
     }
 
 
-def test_what_the_document_says_holds_for_a_user(
+def test_the_openapi_document_holds_for_a_user(
     postgres: Postgres, serve: Callable[..., Service], figures: Any, tmp_path: Path
 ) -> None:
     service = serve(postgres.url(), METRICS_TOKEN=METRICS_TOKEN, MAX_TASKS_PER_USER="1000000")
@@ -129,7 +129,7 @@ def test_what_the_document_says_holds_for_a_user(
     assert service.get(f"{AUTH}/me", Authorization=headers["*"])[0] == 200
 
 
-def test_what_the_document_says_holds_for_nobody(
+def test_the_openapi_document_holds_without_a_token(
     postgres: Postgres, serve: Callable[..., Service], figures: Any, tmp_path: Path
 ) -> None:
     service = serve(postgres.url(), METRICS_TOKEN=METRICS_TOKEN)
@@ -273,7 +273,7 @@ def expected() -> dict[tuple[str, str, str], tuple[Any, Any]]:
     return cells
 
 
-def test_nobody_reaches_what_is_not_theirs(
+def test_no_caller_reaches_data_without_permission(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     cells, matrix = expected(), Cells(serve(postgres.url(), METRICS_TOKEN=METRICS_TOKEN))
