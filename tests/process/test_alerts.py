@@ -51,12 +51,12 @@ def promtool(*args: Any) -> None:
 
 
 @needs_promtool
-def test_the_rules_are_valid() -> None:
+def test_the_alert_rules_are_valid() -> None:
     promtool("check", "rules", RULES)
 
 
 @needs_promtool
-def test_each_alert_fires_and_none_without_a_reason() -> None:
+def test_each_alert_fires_only_for_its_reason() -> None:
     promtool("test", "rules", ROOT / "tests/process/alerts.yml")
     tested = set(re.findall(r"TaskFlow\w+", (ROOT / "tests/process/alerts.yml").read_text()))
     assert tested == set(re.findall(r"alert: (\w+)", RULES.read_text()))
