@@ -124,7 +124,7 @@ def requests_of(page: Page) -> list[Request]:
     return sent
 
 
-def test_tasks_are_created_found_and_paged_through(page: Page) -> None:
+def test_a_user_creates_finds_and_pages_through_tasks(page: Page) -> None:
     script(page, "for (let n = 1; n < 12; n++) await api.createTask({ title: `Task ${n}` })")
     page.get_by_role("button", name="New task").click()
     editor = page.get_by_role("dialog")
@@ -215,7 +215,7 @@ def test_tabs_that_refresh_at_the_same_time_stay_logged_in(page: Page, open_tab:
         expect_stranger(tab)
 
 
-def test_sessions_end_by_revocation_and_by_a_new_password(page: Page, open_tab: OpenTab) -> None:
+def test_a_revocation_and_a_new_password_end_sessions(page: Page, open_tab: OpenTab) -> None:
     new_password = "another horse battery"
     revoked, outdated = open_tab(), open_tab()
     for other in (revoked, outdated):
@@ -248,7 +248,7 @@ def test_sessions_end_by_revocation_and_by_a_new_password(page: Page, open_tab: 
     expect_member(outdated)
 
 
-def test_a_page_reads_errors_and_refusals_and_its_preflights_cost_nothing(
+def test_a_page_can_read_errors_and_its_preflights_spend_no_budget(
     open_tab: OpenTab, frontend: str, config: Config
 ) -> None:
     limit = {"RATE_LIMIT": "5/minute", "CORS_ORIGINS": frontend}
@@ -296,7 +296,7 @@ def test_a_page_on_another_origin_reads_and_changes_nothing(page: Page, open_tab
     expect_member(page)
 
 
-def test_the_interactive_page_executes_a_request_and_asks_no_other_host(
+def test_the_docs_page_executes_a_request_and_contacts_no_other_host(
     page: Page, service: Service
 ) -> None:
     token = script(page, "await api.refresh(); return api.accessToken")
