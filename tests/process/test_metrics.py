@@ -22,12 +22,12 @@ def scrape(text: str) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_without_a_token_there_is_nothing(app: Flask) -> None:
+def test_metrics_are_not_found_unless_a_token_is_configured(app: Flask) -> None:
     assert_error(app.test_client().get("/metrics"), 404, "not_found")
     assert_error(app.test_client().get("/metrics", headers=TOKEN), 404, "not_found")
 
 
-def test_it_is_for_its_bearer_only(app_with: Callable[..., Flask]) -> None:
+def test_metrics_need_their_own_bearer_token(app_with: Callable[..., Flask]) -> None:
     client = app_with(metrics_token="the-metrics-token").test_client()
     assert_error(client.get("/metrics"), 401, "auth_missing")
     wrong = {"Authorization": "Bearer the-wrong-token"}
@@ -44,7 +44,7 @@ def service(config: Config) -> Any:
         yield service
 
 
-def test_it_is_true_across_workers_and_restarts(service: Service) -> None:
+def test_metrics_are_summed_over_workers_and_restarts(service: Service) -> None:
     samples = scrape(use(service))
     requests = "taskflow_http_requests_total"
     assert samples[requests, "POST", "/api/v1/tasks", "201"] == 20
@@ -66,7 +66,7 @@ def test_it_is_true_across_workers_and_restarts(service: Service) -> None:
     assert again["taskflow_db_pool_size",] <= samples["taskflow_db_pool_size",]
 
 
-def test_ids_make_no_series(service: Service) -> None:
+def test_ids_create_no_series(service: Service) -> None:
     text = use(service)
     assert "metrics@example.com" not in text
     series = [line for line in text.splitlines() if not line.startswith("#")]
