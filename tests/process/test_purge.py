@@ -11,7 +11,7 @@ from tests.support.service import production_env, run
 from tests.support.users import User
 
 
-def test_it_deletes_ended_sessions_and_old_keys(
+def test_the_purge_deletes_expired_sessions_and_old_keys(
     alice: User, bob: User, sql: Callable[..., Any], config: Config
 ) -> None:
     alice.post("/tasks", {"title": "old"}, headers={"Idempotency-Key": "old"})
@@ -29,7 +29,7 @@ def test_it_deletes_ended_sessions_and_old_keys(
     assert len(alice.titles()) == 2
 
 
-def test_it_goes_on_until_nothing_is_left(
+def test_the_purge_deletes_batches_until_nothing_is_left(
     alice: User, sql: Callable[..., Any], config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):
@@ -40,6 +40,6 @@ def test_it_goes_on_until_nothing_is_left(
     assert maintenance.purge(config) == (0, 0)
 
 
-def test_an_unknown_command_says_what_there_is(config: Config) -> None:
+def test_an_unknown_command_prints_the_usage(config: Config) -> None:
     done = run("python -m taskflow frobnicate", production_env(config.database_url or ""))
     assert (done.stderr, done.returncode) == ("usage: python -m taskflow release|purge\n", 1)
