@@ -20,7 +20,7 @@ STEP = re.compile(r"```sh\n((?:(?!```).)*)```\n\n```(?:json|http)\n(.*?)```", re
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_tour_gives_the_answers_that_it_shows(config: Config, tmp_path: Path) -> None:
+def test_the_tour_prints_the_answers_that_it_shows(config: Config, tmp_path: Path) -> None:
     steps = STEP.findall(README)
     assert len(steps) == 10
     with serving(config.database_url or "") as service:
@@ -38,14 +38,14 @@ def run_tour(steps: list[str], service: Service, folder: Path) -> list[str]:
     return [same(part) for part in done.stdout.split("@@")]
 
 
-def test_the_catalog_of_errors_is_the_codes() -> None:
+def test_the_readme_lists_every_error_code() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \| (.+?) \|$", README, re.MULTILINE)
     assert {code: (int(status), text) for code, status, text in rows} == {
         code: (int(problem.status), problem.message) for code, problem in CATALOG.items()
     }
 
 
-def test_every_variable_of_the_configuration_is_listed() -> None:
+def test_the_readme_lists_every_configuration_variable() -> None:
     code = (ROOT / "taskflow/config.py").read_text()
     names = set(re.findall(r'"([A-Z]+_[A-Z_]+|PORT)"', code)) - {"PGSSLMODE"}
     table = README.partition("## Configuration")[2].partition("## Errors")[0]
@@ -53,14 +53,14 @@ def test_every_variable_of_the_configuration_is_listed() -> None:
     assert len(names) > 12
 
 
-def test_what_the_layout_names_is_there() -> None:
+def test_every_path_of_the_layout_exists() -> None:
     layout = README.partition("## Layout")[2].partition("## Configuration")[0]
     for name in re.findall(r"`([\w./]+)`", layout):
         places = (ROOT / name, ROOT / "taskflow" / name, ROOT / "taskflow/tasks" / name)
         assert any(place.exists() for place in places), name
 
 
-def test_every_platform_is_given_the_commands_of_the_procfile() -> None:
+def test_every_platform_runs_the_commands_of_the_procfile() -> None:
     deploy = README.partition("## Deploy")[2]
 
     def block(language: str) -> str:
@@ -84,14 +84,14 @@ def test_every_platform_is_given_the_commands_of_the_procfile() -> None:
     assert fly["http_service"]["internal_port"] == load_config(False, {}).port
 
 
-def test_every_test_that_the_security_page_names_is_there() -> None:
+def test_every_test_that_the_security_page_names_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/security.md").read_text()))
     code = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(named) > 40
     assert named <= set(re.findall(r"^def (test_\w+)", code, re.MULTILINE))
 
 
-def test_every_alert_is_in_the_operators_table() -> None:
+def test_the_operations_page_lists_every_alert() -> None:
     alerts = re.findall(r"alert: (\w+)", (ROOT / "examples/alerts.yml").read_text())
     page = (ROOT / "docs/operations.md").read_text()
     assert re.findall(r"^\| `(TaskFlow\w+)` \|", page, re.MULTILINE) == alerts
