@@ -71,12 +71,14 @@ PRODUCTION = {"DATABASE_URL": "postgresql://db.example/taskflow", "JWT_SECRET": 
         ("WEB_AFFINITY", "maybe"),
     ],
 )
-def test_a_bad_value_stops_the_start_and_names_the_variable(variable: str, value: str) -> None:
+def test_an_invalid_value_prevents_the_start_and_names_its_variable(
+    variable: str, value: str
+) -> None:
     with pytest.raises(ConfigError, match=rf"^{variable} [^\n]*$"):
         load_config(production=True, environ={**PRODUCTION, variable: value})
 
 
-def test_the_defaults_are_those_of_the_table() -> None:
+def test_the_defaults_match_the_contract() -> None:
     production = load_config(production=True, environ=PRODUCTION)
     development = load_config(production=False, environ={})
     assert development.database_url is None
@@ -91,7 +93,7 @@ def test_the_defaults_are_those_of_the_table() -> None:
         assert config.cookie_samesite == "Strict"
 
 
-def test_production_asks_for_tls_unless_told_otherwise() -> None:
+def test_production_requires_tls_to_the_database_by_default() -> None:
     for environ, sslmode in (
         ({}, "require"),
         ({"DATABASE_URL": "postgres://db.example/x?sslmode=verify-full"}, "verify-full"),
@@ -102,14 +104,14 @@ def test_production_asks_for_tls_unless_told_otherwise() -> None:
 
 
 @pytest.mark.parametrize("process", ["web", "release"])
-def test_both_processes_end_with_one_line(process: str) -> None:
+def test_an_invalid_configuration_ends_each_process_with_one_line(process: str) -> None:
     done = run(procfile(process), production_env("postgresql://db/x", JWT_SECRET="short"))
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == "taskflow: JWT_SECRET must have 32 bytes or more in production\n"
 
 
-def test_the_release_applies_the_schema_again_and_twice_at_once(
+def test_the_release_can_run_repeatedly_and_concurrently(
     empty_database: Callable[[], str],
 ) -> None:
     url = empty_database()
@@ -133,7 +135,7 @@ def test_the_release_applies_the_schema_again_and_twice_at_once(
     assert run_sql(url, "SELECT email FROM users") == [("a",)]
 
 
-def test_a_release_that_fails_says_why_and_changes_nothing(
+def test_a_failed_release_reports_its_error_and_changes_nothing(
     empty_database: Callable[[], str],
 ) -> None:
     url = empty_database()
@@ -150,7 +152,7 @@ def test_a_release_that_fails_says_why_and_changes_nothing(
     assert "hunter2" not in done.stderr
 
 
-def test_a_database_that_is_away_does_not_stop_the_start() -> None:
+def test_the_service_starts_without_its_database() -> None:
     with serving(f"postgresql://127.0.0.1:{free_port()}/taskflow") as service:
         assert service.get("/health/live")[:2] == (200, {"status": "healthy"})
         status, body, _ = service.get("/health")
@@ -169,7 +171,7 @@ def test_a_database_without_the_schema_is_unhealthy(empty_database: Callable[[],
         assert service.get("/health")[0] == 200
 
 
-def test_the_web_process_logs_json_and_ends_in_peace(config: Config) -> None:
+def test_the_web_process_logs_json_and_stops_gracefully(config: Config) -> None:
     service = Service(config.database_url or "")
     status, body, headers = service.get("/health", **{"X-Request-ID": "router-1"})
     assert (status, body["status"] != "unhealthy") == (200, True)
@@ -200,7 +202,7 @@ def test_each_worker_has_a_core_of_its_own_unless_told_otherwise(config: Config)
             assert (used[0] != used[1]) == (setting == "on")
 
 
-def test_a_request_in_flight_is_answered_before_the_end(config: Config) -> None:
+def test_a_request_in_flight_is_answered_before_the_process_ends(config: Config) -> None:
     service = Service(config.database_url or "", DB_STATEMENT_TIMEOUT="20")
     user = {"email": "flight@example.com", "password": "correct horse battery"}
     _, body, _ = service.request("POST", "/api/v1/auth/register", user)
@@ -226,7 +228,7 @@ def test_a_request_in_flight_is_answered_before_the_end(config: Config) -> None:
     assert service.process.returncode == 0
 
 
-def test_python_app_py_serves_and_says_where(config: Config) -> None:
+def test_app_py_serves_the_api_and_prints_its_addresses(config: Config) -> None:
     port = free_port()
     env = {**production_env(config.database_url or "", PORT=str(port)), "JWT_SECRET": ""}
     del env["PGSSLMODE"]
@@ -275,12 +277,12 @@ def wait_for(url: str) -> int:
             time.sleep(0.05)
 
 
-def test_the_version_is_one() -> None:
+def test_the_project_and_the_service_have_the_same_version() -> None:
     assert f'version = "{VERSION}"' in (Path(ROOT) / "pyproject.toml").read_text()
 
 
 @pytest.mark.parametrize(("descriptors", "served"), [(1000, 20), (5, 5)])
-def test_connections_that_wait_when_it_stops_are_served(
+def test_waiting_connections_are_served_when_the_process_stops(
     config: Config, descriptors: int, served: int
 ) -> None:
     service = Service(config.database_url or "")
@@ -303,7 +305,7 @@ def test_connections_that_wait_when_it_stops_are_served(
     assert "Exception" not in "".join(service.stop())
 
 
-def test_every_request_has_its_line(config: Config) -> None:
+def test_every_request_is_logged_once(config: Config) -> None:
     service = Service(config.database_url or "")
     asked = [[f"{client}-{number}" for number in range(15)] for client in range(8)]
 
@@ -325,7 +327,7 @@ def test_every_request_has_its_line(config: Config) -> None:
     assert sorted(logged) == sorted(chain(*asked))
 
 
-def test_clients_that_fall_silent_hold_nobody_up(config: Config) -> None:
+def test_silent_clients_do_not_delay_other_requests(config: Config) -> None:
     with serving(config.database_url or "") as service:
         stalled = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(16)]
         for number, sock in enumerate(stalled):
