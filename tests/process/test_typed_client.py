@@ -42,7 +42,7 @@ def run(folder: Path, *command: str, status: int = 0) -> str:
     return done.stdout
 
 
-def test_mistakes_do_not_compile_and_nothing_else(project: Path) -> None:
+def test_only_the_marked_mistakes_fail_to_compile(project: Path) -> None:
     errors = (project / "errors").read_text()
     found = set(re.findall(r"^(\w+\.ts)\((\d+),\d+\): error", errors, re.MULTILINE))
     lines = enumerate((project / "mistakes.ts").read_text().splitlines(), 1)
@@ -51,7 +51,7 @@ def test_mistakes_do_not_compile_and_nothing_else(project: Path) -> None:
     assert found == marked, errors
 
 
-def test_the_client_works(project: Path, service: Service) -> None:
+def test_the_typed_client_works(project: Path, service: Service) -> None:
     said = run(project, "node", "client.js", f"http://127.0.0.1:{service.port}")
     assert json.loads(said) == {
         "status": "completed",
