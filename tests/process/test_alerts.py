@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from taskflow.config import Config
 from taskflow.errors import CATALOG
-from tests.support.metrics import TOKEN, use
+from tests.support.metrics import TOKEN, send_traffic
 from tests.support.service import ROOT, Service, free_port, serving
 
 RULES = ROOT / "examples/alerts.yml"
@@ -29,7 +29,7 @@ needs_promtool = pytest.mark.skipif(
 def service(config: Config) -> Iterator[Service]:
     settings = {"WEB_CONCURRENCY": "2", "METRICS_TOKEN": "the-metrics-token"}
     with serving(config.database_url or "", **settings) as service:
-        use(service)
+        send_traffic(service)
         yield service
 
 

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from taskflow.config import Config
 from tests.support.assertions import assert_error
-from tests.support.metrics import TOKEN, use
+from tests.support.metrics import TOKEN, send_traffic
 from tests.support.service import Service, serving
 
 
@@ -45,7 +45,7 @@ def service(config: Config) -> Any:
 
 
 def test_metrics_are_summed_over_workers_and_restarts(service: Service) -> None:
-    samples = scrape(use(service))
+    samples = scrape(send_traffic(service))
     requests = "taskflow_http_requests_total"
     assert samples[requests, "POST", "/api/v1/tasks", "201"] == 20
     assert samples[requests, "GET", "/api/v1/tasks/<task_id>", "200"] == 20
@@ -67,7 +67,7 @@ def test_metrics_are_summed_over_workers_and_restarts(service: Service) -> None:
 
 
 def test_ids_create_no_series(service: Service) -> None:
-    text = use(service)
+    text = send_traffic(service)
     assert "metrics@example.com" not in text
     series = [line for line in text.splitlines() if not line.startswith("#")]
     assert len(series) < 400

@@ -1,4 +1,4 @@
-"""The bearer of the metrics, and traffic to measure."""
+"""The token of the metrics, and traffic for them to count."""
 
 from tests.support.credentials import PASSWORD
 from tests.support.service import Service
@@ -6,8 +6,8 @@ from tests.support.service import Service
 TOKEN = {"Authorization": "Bearer the-metrics-token"}
 
 
-def use(service: Service) -> str:
-    """Do a little of everything, on connections of their own, and give the metrics."""
+def send_traffic(service: Service) -> str:
+    """Send some requests of every kind, each on its own connection, and return the metrics."""
     credentials = {"email": "metrics@example.com", "password": PASSWORD}
     _, session, _ = service.request("POST", "/api/v1/auth/register", credentials)
     bearer = {"Authorization": f"Bearer {session['accessToken']}"}
