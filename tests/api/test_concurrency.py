@@ -9,7 +9,14 @@ from werkzeug.test import TestResponse
 
 from tests.support.assertions import assert_error
 from tests.support.credentials import PASSWORD
-from tests.support.sessions import AUTH, CREDENTIALS, new_token, refresh_token_of, register, use
+from tests.support.sessions import (
+    AUTH,
+    CREDENTIALS,
+    new_token,
+    refresh_token_of,
+    refresh_with,
+    register,
+)
 from tests.support.threads import at_once
 from tests.support.users import User
 
@@ -90,7 +97,9 @@ def test_tabs_that_refresh_at_once_all_stay_logged_in(app: Flask, sql: Callable[
     token = refresh_token_of(browser)
     kept = [token]
     for _ in range(4):
-        answers = at_once([lambda t=kept[n % len(kept)]: use(app, t) for n in range(THREADS)])
+        answers = at_once(
+            [lambda t=kept[n % len(kept)]: refresh_with(app, t) for n in range(THREADS)]
+        )
         kept = [new_token(answer) for answer in answers]
         assert len(set(kept)) == THREADS
     assert len(sql("SELECT id FROM sessions")) == 1
@@ -104,14 +113,14 @@ def test_logging_out_wins_over_concurrent_refreshes(app: Flask) -> None:
         answers = at_once(
             [
                 lambda b=browser, c=csrf: b.post(f"{AUTH}/logout", headers={"X-CSRF-Token": c}),
-                *[lambda t=token: use(app, t)] * (THREADS - 1),
+                *[lambda t=token: refresh_with(app, t)] * (THREADS - 1),
             ]
         )
         assert answers[0].status_code == 204
         assert set(statuses(answers)) <= {200, 204, 401}
         for answer in answers[1:]:
             if answer.status_code == 200:
-                assert_error(use(app, new_token(answer)), 401, "auth_revoked")
+                assert_error(refresh_with(app, new_token(answer)), 401, "auth_revoked")
 
 
 def test_a_login_with_the_old_password_does_not_outlive_its_change(app: Flask) -> None:

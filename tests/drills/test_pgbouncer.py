@@ -25,7 +25,12 @@ from tests.support.service import ROOT, Service, free_port
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
 
-FUNCTIONAL = ("tasks", "idempotency", "concurrency", *(() if SHORT else ("lists", "sessions")))
+FUNCTIONAL = (
+    "tasks",
+    "idempotency",
+    "concurrency",
+    *(() if SHORT else ("lists", "accounts", "access_tokens", "sessions")),
+)
 # The server's own settings, which are not those of the service.
 DEFAULTS = {"TimeZone": "Asia/Kathmandu", "statement_timeout": "1h", "lock_timeout": "50min"}
 SERVER_CONNECTIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'taskflow'"
