@@ -1,4 +1,4 @@
-"""A client has so many requests and so many guesses, and sees what is left of them."""
+"""A client has a budget of requests and of password checks, and sees the rest of it."""
 
 import logging
 import shutil
@@ -94,7 +94,7 @@ def test_password_checks_have_a_budget_of_their_own(limited: Flask) -> None:
     ):
         answer = client.open(f"{AUTH}{path}", method=method, json=body, headers=bearer)
         assert_error(answer, 429, "rate_limited")
-    # They count there alone.
+    # Password checks count against their own budget only.
     assert left(client.get("/api/v1/tasks", headers=bearer)) == 4
 
 
