@@ -1,4 +1,4 @@
-"""One JSON line a request, with what an operator needs and nothing that is secret."""
+"""Every request is logged as one JSON line, which has no secret in it."""
 
 import json
 import logging
@@ -18,14 +18,14 @@ from tests.support.users import User
 
 
 def stdout_handler() -> logging.Handler:
-    """Give a handler as that of the service, for what is stdout now: pytest has several."""
+    """Return a handler like the service's own that writes to pytest's current stdout."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(LineFormatter())
     return handler
 
 
 class Lines:
-    """What is written to stdout."""
+    """The lines that are written to stdout."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd
@@ -86,7 +86,7 @@ def test_a_request_succeeds_when_its_line_cannot_be_written(
     with open("/dev/full", "w") as full:
         monkeypatch.setattr("taskflow.logs._STDOUT", full.fileno())
         statuses = [alice.get("/tasks").status_code]
-    statuses.append(alice.get("/tasks").status_code)  # now it is closed
+    statuses.append(alice.get("/tasks").status_code)  # the descriptor is closed now
     assert statuses == [200, 200]
 
 
