@@ -27,10 +27,12 @@ def redis() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    wait_for(lambda: is_listening(port), 20)
-    yield port, process
-    process.kill()
-    process.wait()
+    try:
+        wait_for(lambda: is_listening(port), 20)
+        yield port, process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_workers_share_their_budgets_in_redis(
