@@ -116,7 +116,7 @@ def test_the_service_follows_the_standby_after_the_primary_went_silent(
     assert longest < LONGEST + 1  # for a busy machine
 
 
-@pytest.mark.parametrize("hosts", [2] if SHORT else [1, 2, 3], ids="{} hosts".format)
+@pytest.mark.parametrize("hosts", [2] if SHORT else [1, 2, 3], ids="silent hosts: {}".format)
 def test_requests_fail_in_time_when_every_host_is_silent(
     hosts: int, serve: Callable[..., Service], figures: Any
 ) -> None:

@@ -234,8 +234,8 @@ class Cells:
     def outcome(self, method: str, path: str, body: Any, who: str) -> Any:
         """Return the answer to a caller: a status below 400, or the code of an error.
 
-        The task or session in the path belongs to the owner, and is created for this request. Asserts
-        that an error has not changed it.
+        The task or session in the path belongs to the owner, and is created for this request.
+        Asserts that an error has not changed it.
         """
         task = self.ask("POST", TASKS, {"title": "Mine"}, self.owner.access)
         task_path = f"{TASKS}/{json.loads(task.body)['id']}"
