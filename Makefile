@@ -7,6 +7,9 @@ run: .venv/installed
 test: .venv/installed
 	@$(BIN)/pytest
 
+test-quick: .venv/installed
+	@$(BIN)/pytest tests/api
+
 drills: .venv/installed
 	@$(BIN)/pytest tests/drills -n $(if $(filter short,$(DRILLS)),2,0) -v
 
@@ -27,4 +30,4 @@ audit: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-.PHONY: run test drills bench lint audit
+.PHONY: run test test-quick drills bench lint audit

@@ -42,9 +42,9 @@ from taskflow import create_app
 from taskflow.maintenance import apply_schema
 from taskflow.tasks import service as tasks
 from taskflow.tasks.schemas import SORTS
-from tests.conftest import run_sql
-from tests.service import procfile
-from tests.test_query_plans import FILTERS, INSERT_TASKS, INSERT_USERS, ExplainingDatabase
+from tests.support.database import run_sql
+from tests.support.query_plans import FILTERS, INSERT_TASKS, INSERT_USERS, ExplainingDatabase
+from tests.support.service import procfile
 
 FLOOR = ("constant", "select")
 LOADS = ("health", "get", "list", "create", "update", "mixed")

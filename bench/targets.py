@@ -22,12 +22,13 @@ import pytest
 
 from taskflow.config import Config, load_config
 from taskflow.maintenance import apply_schema
-from tests.conftest import PASSWORD, SECRET, run_sql
-from tests.drills.callers import UNLIMITED
-from tests.drills.load import Client
-from tests.drills.postgres import Postgres
-from tests.drills.processes import Group
-from tests.service import ROOT, free_port, production_env
+from tests.support.callers import UNLIMITED
+from tests.support.credentials import PASSWORD, SECRET
+from tests.support.database import run_sql
+from tests.support.load import Client
+from tests.support.postgres import Postgres
+from tests.support.processes import Group
+from tests.support.service import ROOT, free_port, production_env
 
 CPUS, MEMORY = 0.5, 512  # of each target; megabytes
 CONNECTIONS, LOGINS = 16, 10  # at a time

@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from app import start_postgres
 from taskflow import create_app
 from taskflow.config import Config, load_config
 from taskflow.maintenance import apply_schema
-
-SECRET = "a-secret-for-tests-of-more-than-32-bytes"
-PASSWORD = "correct horse battery"
+from tests.support.credentials import SECRET
+from tests.support.database import run_sql
+from tests.support.users import User
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,18 +34,6 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TEST_DATABASE_URL"] = server.get_uri()  # the other processes inherit it
     run_sql(server.get_uri(), "ALTER SYSTEM SET fsync = off")
     run_sql(server.get_uri(), "SELECT pg_reload_conf()")
-
-
-def run_sql(url: str, sql: str, params: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
-    """Run a statement behind the service's back, and give its rows."""
-    conn = psycopg2.connect(url)
-    try:
-        conn.autocommit = True
-        with conn.cursor() as cursor:
-            cursor.execute(sql, params)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        conn.close()
 
 
 @pytest.fixture(scope="session")
@@ -112,49 +98,6 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-class User:
-    """A registered user, whose requests carry its access token and no cookies."""
-
-    def __init__(self, app: Flask, email: str) -> None:
-        self._client = app.test_client(use_cookies=False)
-        self.email = email
-        self.session = self._client.post(
-            "/api/v1/auth/register", json={"email": email, "password": PASSWORD}
-        )
-        assert self.session.status_code == 201, self.session.text
-        self.token = self.session.json["accessToken"]
-        self.id = self.session.json["user"]["id"]
-
-    def request(self, method: str, path: str, **kwargs: Any) -> TestResponse:
-        """Send a request to a path below /api/v1."""
-        headers = {"Authorization": f"Bearer {self.token}", **kwargs.pop("headers", {})}
-        return self._client.open(f"/api/v1{path}", method=method, headers=headers, **kwargs)
-
-    def get(self, path: str, **kwargs: Any) -> TestResponse:
-        return self.request("GET", path, **kwargs)
-
-    def post(self, path: str, json: Any = None, **kwargs: Any) -> TestResponse:
-        return self.request("POST", path, json=json, **kwargs)
-
-    def patch(self, path: str, json: Any, **kwargs: Any) -> TestResponse:
-        return self.request("PATCH", path, json=json, **kwargs)
-
-    def delete(self, path: str, **kwargs: Any) -> TestResponse:
-        return self.request("DELETE", path, **kwargs)
-
-    def task(self, **fields: Any) -> dict[str, Any]:
-        """Create a task and give it."""
-        response = self.post("/tasks", {"title": "Buy milk", **fields})
-        assert response.status_code == 201, response.text
-        return response.json
-
-    def titles(self, query: str = "") -> list[str]:
-        """Give the titles of the tasks that a listing shows."""
-        response = self.get(f"/tasks{query}")
-        assert response.status_code == 200, response.text
-        return [task["title"] for task in response.json["data"]]
-
-
 @pytest.fixture
 def alice(app: Flask) -> User:
     return User(app, "alice@example.com")
@@ -169,15 +112,3 @@ def bob(app: Flask) -> User:
 def app_with(config: Config) -> Callable[..., Flask]:
     """Make an application on the same database with other settings."""
     return lambda **changes: create_app(replace(config, **changes))
-
-
-def assert_error(response: TestResponse, status: int, code: str, *fields: str) -> None:
-    """Assert that an answer is this error of the catalog, with details on these fields."""
-    assert response.status_code == status, response.text
-    error = response.json["error"]
-    assert error["code"] == code
-    assert error["message"]
-    assert error["correlationId"] == response.headers["X-Correlation-ID"]
-    assert [detail["field"] for detail in error.get("details", [])] == list(fields)
-    if status == 401:
-        assert response.headers["WWW-Authenticate"].startswith("Bearer ")

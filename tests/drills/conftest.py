@@ -1,17 +1,14 @@
 """What the drills share: a server and a service of their own, and a line of figures each."""
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.drills.load import Findings, Record
-from tests.drills.postgres import Postgres
-from tests.service import Service
+from tests.support.load import Findings, Record
+from tests.support.postgres import Postgres
+from tests.support.service import Service
 
-# A short run is what CI has time for; the promises are the same.
-SHORT = os.environ.get("DRILLS") == "short"
 FIGURES = "figures"
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.run import FLOOR, LISTS, LOADS, SETTINGS
-from tests.drills.conftest import SHORT
-from tests.service import ROOT
+from tests.support.drills import SHORT
+from tests.support.service import ROOT
 
 PARTS = ["loads", "logins"] if SHORT else ["loads", "settings", "logins", "growth"]
 SMALL = ["--seconds", "1", "--rounds", "1", "--users", "2", "--tasks", "25"]

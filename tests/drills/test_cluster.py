@@ -18,11 +18,11 @@ import psycopg2
 import pytest
 
 from examples.cluster.cluster import INSTANCES, MEMBERS, kill, processes, roles
-from tests.drills.callers import UNLIMITED, Callers
-from tests.drills.conftest import SHORT
-from tests.drills.load import Client, Load, look_for, wait_for
-from tests.drills.test_failover import assert_kept, wait_until_recovered
-from tests.service import ROOT, production_env
+from tests.support.callers import UNLIMITED, Callers
+from tests.support.drills import SHORT
+from tests.support.faults import assert_loads_kept, wait_until_recovered
+from tests.support.load import Client, Load, look_for, wait_for
+from tests.support.service import ROOT, production_env
 
 SCRIPT = ROOT / "examples/cluster/cluster.py"
 PROGRAMS = ("etcd", "haproxy", "patroni", "pgbouncer")
@@ -99,7 +99,9 @@ def freeze(part: Path) -> None:
 
 
 @pytest.mark.parametrize("fail", [kill] if SHORT else [kill, freeze])
-def test_the_primary_of_a_cluster_fails(fail: Any, cluster: Cluster, figures: Any) -> None:
+def test_the_cluster_survives_the_failure_of_its_primary(
+    fail: Any, cluster: Cluster, figures: Any
+) -> None:
     instances = cluster.instances()
     loads = plain, keyed = Callers(API_PORT, 8), Callers(API_PORT, 8, idempotent=True)
     with plain, keyed:
@@ -117,7 +119,7 @@ def test_the_primary_of_a_cluster_fails(fail: Any, cluster: Cluster, figures: An
         back = time.monotonic() - started
         assert primary() != failed
         time.sleep(1)
-    assert_kept(loads, cluster, figures, failover=failover, back=back)
+    assert_loads_kept(loads, cluster, figures, failover=failover, back=back)
     assert cluster.instances() == instances
     for port in INSTANCES.values():
         client = Client(port, plain.clients[0].token)

@@ -4,41 +4,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.conftest import run_sql
-from tests.drills.load import CATALOG_503, Load, Record, look_for, wait_for
-from tests.drills.postgres import Postgres
-from tests.service import Service
-
-RECOVERY = 5  # seconds, from the database's return until everybody is served again
-LONGEST = 6  # seconds, for any answer
-KILL_SESSIONS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'taskflow'
-"""
+from tests.support.database import run_sql
+from tests.support.faults import KILL_SESSIONS, RECOVERY, assert_kept, recovered
+from tests.support.load import Load, look_for, wait_for
+from tests.support.postgres import Postgres
+from tests.support.service import Service
 
 
-def assert_kept(record: Record, postgres: Postgres, figures: Any, **more: Any) -> None:
-    """Assert what holds in every such drill, and print its figures."""
-    findings = look_for(record, postgres.url())
-    figures(record, findings, **more)
-    assert (findings.lost, findings.doubled) == (0, 0)
-    assert findings.acknowledged > 100
-    assert record.longest() < LONGEST
-    assert set(record.statuses()) <= {200, 201, 503}
-    assert set(record.codes()) <= CATALOG_503
-    assert all(answer.retry_after for answer in record.answers if answer.status == 503)
-
-
-def recovered(record: Record, since: float) -> Callable[[], bool]:
-    """Whether the last 32 answers were all fine, and so every connection's."""
-
-    def check() -> bool:
-        latest = record.answers[-32:]
-        return latest[0].at > since and all(answer.status < 300 for answer in latest)
-
-    return check
-
-
-def test_the_database_is_stopped_for_ten_seconds(
+def test_the_service_recovers_from_a_stopped_database(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())
@@ -65,7 +38,7 @@ def test_the_database_is_stopped_for_ten_seconds(
     assert_kept(load.record, postgres, figures, slowest_health=slowest_health, recovery=took)
 
 
-def test_the_database_crashes(
+def test_the_service_recovers_from_a_database_crash(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())
@@ -79,7 +52,7 @@ def test_the_database_crashes(
     assert_kept(load.record, postgres, figures, recovery=took)
 
 
-def test_every_session_is_killed_again_and_again(
+def test_the_service_survives_repeatedly_killed_sessions(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())
@@ -93,7 +66,7 @@ def test_every_session_is_killed_again_and_again(
     assert set(reads) == {200}  # a read is run again
 
 
-def test_sessions_killed_between_requests_cost_nobody_anything(
+def test_sessions_killed_between_requests_fail_no_request(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())
@@ -108,7 +81,7 @@ def test_sessions_killed_between_requests_cost_nobody_anything(
     assert record.statuses() == {200: 10, 201: 10}
 
 
-def test_with_idempotency_keys_no_write_is_unsure(
+def test_idempotency_keys_leave_no_write_in_doubt(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())

@@ -11,12 +11,12 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.drills.callers import UNLIMITED, Callers, count_unanswered
-from tests.drills.conftest import SHORT
-from tests.drills.haproxy import Balancer
-from tests.drills.load import Client, look_for, wait_for
-from tests.drills.postgres import Postgres
-from tests.service import Service
+from tests.support.callers import UNLIMITED, Callers, count_unanswered
+from tests.support.drills import SHORT
+from tests.support.haproxy import Balancer
+from tests.support.load import Client, look_for, wait_for
+from tests.support.postgres import Postgres
+from tests.support.service import Service
 
 IN_FLIGHT = 10  # seconds, of the longest request that a stop waits for here
 KILLED_AFTER = 30  # seconds, by the platform
@@ -63,7 +63,7 @@ def update_in_flight(client: Client, url: str) -> Iterator[list[tuple[int, float
         client.close()
 
 
-def test_a_stop_under_load_drops_no_request_and_waits_for_nobody_idle(
+def test_a_stop_under_load_drops_no_request_and_waits_for_no_idle_client(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url(), DB_STATEMENT_TIMEOUT="20")
@@ -105,7 +105,7 @@ def stop(service: Service) -> float:
 
 
 @pytest.mark.skipif(not shutil.which("haproxy"), reason="HAProxy is not installed")
-def test_instances_are_replaced_in_turn_and_nobody_notices(
+def test_a_rolling_restart_fails_no_request(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     instances = [serve(postgres.url(), **UNLIMITED) for _ in range(2)]

@@ -11,12 +11,19 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PASSWORD, run_sql
-from tests.drills.conftest import SHORT
-from tests.drills.load import CATALOG_503, Load, look_for, wait_for
-from tests.drills.postgres import Postgres
-from tests.drills.test_database_faults import KILL_SESSIONS, LONGEST, RECOVERY, recovered
-from tests.service import Service
+from tests.support.credentials import PASSWORD
+from tests.support.database import run_sql
+from tests.support.drills import SHORT
+from tests.support.faults import (
+    KILL_SESSIONS,
+    LONGEST,
+    RECOVERY,
+    assert_loads_kept,
+    wait_until_recovered,
+)
+from tests.support.load import Load, wait_for
+from tests.support.postgres import Postgres
+from tests.support.service import Service
 
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskflow'"
 SYNC_STATE = "SELECT sync_state FROM pg_stat_replication"
@@ -55,26 +62,7 @@ def url_of(*ports: int) -> str:
     return f"postgresql://postgres@{hosts}/taskflow"
 
 
-def assert_kept(loads: tuple[Load, Load], primary: Postgres, figures: Any, **more: Any) -> None:
-    """Assert what holds for the clients without and with Idempotency-Keys, and print it."""
-    for load in loads:
-        record, findings = load.record, look_for(load.record, primary.url())
-        figures(record, findings, **more)
-        assert (findings.lost, findings.doubled) == (0, 0)
-        assert findings.acknowledged > 20
-        assert set(record.statuses()) <= {200, 201, 503}
-        assert set(record.codes()) <= CATALOG_503
-        assert all(answer.retry_after for answer in record.answers if answer.status == 503)
-
-
-def wait_until_recovered(loads: tuple[Load, Load], seconds: float) -> float:
-    """Wait until both are served again, and give the seconds it took."""
-    since = time.monotonic()
-    wait_for(lambda: all(recovered(load.record, since)() for load in loads), seconds)
-    return time.monotonic() - since
-
-
-def test_the_primary_is_killed_and_the_standby_promoted(
+def test_the_service_follows_the_standby_after_the_primary_was_killed(
     postgres: Postgres, standby: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(url_of(postgres.port, standby.port))
@@ -94,14 +82,14 @@ def test_the_primary_is_killed_and_the_standby_promoted(
             run_sql(primary.url(), KILL_SESSIONS)
             wait_until_recovered(loads, RECOVERY)
             wait_for(lambda: run_sql(other.url(), SESSIONS) == [(0,)], RECOVERY)
-    assert_kept(loads, primary, figures, promotion=max(promotions), followed=max(followed))
+    assert_loads_kept(loads, primary, figures, promotion=max(promotions), followed=max(followed))
     # With keys all that was sent was acknowledged in the end, and stands there once.
     [(held,)] = run_sql(primary.url(), "SELECT count(*) FROM idempotency_keys")
     assert held - len(keyed.record.created) <= len(keyed.clients)  # cut short by the end
 
 
 @pytest.mark.skipif(SHORT, reason="takes long")
-def test_the_primary_goes_silent_and_the_standby_is_promoted(
+def test_the_service_follows_the_standby_after_the_primary_went_silent(
     postgres: Postgres, standby: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(url_of(postgres.port, standby.port))
@@ -119,13 +107,15 @@ def test_the_primary_goes_silent_and_the_standby_is_promoted(
             time.sleep(1)
     finally:
         postgres.send(signal.SIGKILL)  # it would come back as a second primary
-    assert_kept(loads, standby, figures, failover=took)
+    assert_loads_kept(loads, standby, figures, failover=took)
     longest = max(load.record.longest() for load in loads)
     assert longest < LONGEST + 1  # for a busy machine
 
 
 @pytest.mark.parametrize("hosts", [2] if SHORT else [1, 2, 3])
-def test_every_host_is_silent(hosts: int, serve: Callable[..., Service], figures: Any) -> None:
+def test_requests_fail_in_time_when_every_host_is_silent(
+    hosts: int, serve: Callable[..., Service], figures: Any
+) -> None:
     def ask(method: str, path: str, body: Any) -> tuple[int, float]:
         started = time.monotonic()
         status, _, _ = service.request(method, path, body)

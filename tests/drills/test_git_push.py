@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from taskflow.config import VERSION
-from tests.conftest import run_sql
-from tests.drills.callers import UNLIMITED, Caller, Callers, count_unanswered
-from tests.drills.conftest import SHORT
-from tests.drills.haproxy import Balancer
-from tests.drills.load import look_for
-from tests.drills.post_receive import Release
-from tests.drills.postgres import Postgres
-from tests.service import ROOT, free_port, production_env
+from tests.support.callers import UNLIMITED, Caller, Callers, count_unanswered
+from tests.support.database import run_sql
+from tests.support.drills import SHORT
+from tests.support.haproxy import Balancer
+from tests.support.load import look_for
+from tests.support.post_receive import Release
+from tests.support.postgres import Postgres
+from tests.support.service import ROOT, free_port, production_env
 
 PAUSE = 0.05  # seconds between a client's requests: the build is under way beside them
 NEW_COLUMN = "ALTER TABLE tasks ADD COLUMN IF NOT EXISTS note text;"
@@ -55,7 +55,7 @@ class Platform:
         (folder / "config.json").write_text(json.dumps(self._config))
         git("init", "--quiet", "--bare", folder / "app.git")
         hook = folder / "app.git/hooks/post-receive"
-        module = f"{sys.executable} -m tests.drills.post_receive {folder}"
+        module = f"{sys.executable} -m tests.support.post_receive {folder}"
         hook.write_text(f"#!/bin/sh\nPYTHONPATH={ROOT} exec {module}\n")
         hook.chmod(0o755)
 
@@ -126,7 +126,7 @@ def version(platform: Platform) -> str:
     return health["version"]
 
 
-def test_a_push_deploys_under_traffic_and_nobody_notices(
+def test_a_push_deploys_under_traffic_and_fails_no_request(
     platform: Platform, postgres: Postgres, tmp_path: Path, figures: Any
 ) -> None:
     run_sql(postgres.url("postgres"), "DROP DATABASE taskflow")

@@ -12,12 +12,13 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import run_sql
-from tests.drills.conftest import SHORT
-from tests.drills.load import Answer, Client, Record
-from tests.drills.mutations import mutate, templates
-from tests.drills.postgres import Postgres
-from tests.drills.shapes import (
+from tests.support.database import run_sql
+from tests.support.drills import SHORT
+from tests.support.load import Answer, Client, Record
+from tests.support.mutations import mutate, templates
+from tests.support.postgres import Postgres
+from tests.support.service import Service, serving
+from tests.support.shapes import (
     AFTER,
     ANSWERED,
     BAD_CHUNKS,
@@ -35,8 +36,7 @@ from tests.drills.shapes import (
     chunked,
     login,
 )
-from tests.drills.wire import REFUSALS, Crowd, Output, Reply, Wire, ask, outcome, replies, request
-from tests.service import Service, serving
+from tests.support.wire import REFUSALS, Crowd, Output, Reply, Wire, ask, outcome, replies, request
 
 MIB = 1024 * 1024
 LONGEST = 5  # seconds that anybody else waits, on a busy machine

@@ -11,13 +11,14 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import PASSWORD, run_sql
-from tests.drills.callers import UNLIMITED
-from tests.drills.conftest import SHORT
-from tests.drills.load import Client, Load, look_for
-from tests.drills.postgres import Postgres
-from tests.drills.processes import Group, megabytes
-from tests.service import Service, production_env
+from tests.support.callers import UNLIMITED
+from tests.support.credentials import PASSWORD
+from tests.support.database import run_sql
+from tests.support.drills import SHORT
+from tests.support.load import Client, Load, look_for
+from tests.support.postgres import Postgres
+from tests.support.processes import Group, megabytes
+from tests.support.service import Service, production_env
 
 CPUS, MEMORY = 0.5, 512  # megabytes
 SECONDS = 15 if SHORT else 60
@@ -156,7 +157,7 @@ def measure(worker: int, postgres: Postgres, load: Visitors) -> Footprint:
     )
 
 
-def test_nothing_grows_with_the_requests(
+def test_resource_use_does_not_grow_with_the_requests(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     # glibc keeps the 19 MB of a hash, or gives them back: it shall always do so here.

@@ -14,18 +14,23 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.conftest import PASSWORD, run_sql
-from tests.drills.conftest import SHORT
-from tests.drills.load import Client, Load, wait_for
-from tests.drills.postgres import Postgres, as_server_user
-from tests.drills.test_database_faults import RECOVERY, assert_kept, recovered
-from tests.drills.test_pool import SLEEP, holding
-from tests.service import ROOT, Service, free_port
+from tests.support.credentials import PASSWORD
+from tests.support.database import run_sql
+from tests.support.drills import SHORT
+from tests.support.faults import RECOVERY, SLEEP, assert_kept, holding, recovered
+from tests.support.load import Client, Load, wait_for
+from tests.support.postgres import Postgres, as_server_user
+from tests.support.service import ROOT, Service, free_port
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
 
-FUNCTIONAL = ("tasks", "idempotency", "concurrency", *(() if SHORT else ("lists", "sessions")))
+FUNCTIONAL = (
+    "tasks",
+    "idempotency",
+    "concurrency",
+    *(() if SHORT else ("lists", "accounts", "access_tokens", "sessions")),
+)
 # The server's own settings, which are not those of the service.
 DEFAULTS = {"TimeZone": "Asia/Kathmandu", "statement_timeout": "1h", "lock_timeout": "50min"}
 SERVER_CONNECTIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'taskflow'"
@@ -104,11 +109,11 @@ def bounce(postgres: Postgres) -> Iterator[Callable[..., PgBouncer]]:
         yield start
 
 
-def test_the_functional_tests_pass_through_it(
+def test_the_api_tests_pass_through_pgbouncer(
     bounce: Callable[..., PgBouncer], figures: Any
 ) -> None:
     env = {**os.environ, "TEST_DATABASE_URL": bounce(pool_size=3).url("postgres")}
-    files = [f"tests/test_{name}.py" for name in FUNCTIONAL]
+    files = [f"tests/api/test_{name}.py" for name in FUNCTIONAL]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider", *files],
         cwd=ROOT,
@@ -121,7 +126,7 @@ def test_the_functional_tests_pass_through_it(
 
 
 @pytest.mark.parametrize("ignored", ["extra_float_digits", "extra_float_digits,options"])
-def test_statements_run_with_our_settings_and_not_the_servers(
+def test_statements_run_with_the_settings_of_the_service(
     ignored: str,
     postgres: Postgres,
     bounce: Callable[..., PgBouncer],
@@ -189,7 +194,7 @@ def test_nothing_leaks_from_one_client_to_another(
     assert dict(rows) == {pid: list(DEFAULTS.values()) for pid in servers}
 
 
-def test_it_and_postgresql_behind_it_are_restarted_under_load(
+def test_the_service_survives_restarts_of_pgbouncer_and_postgresql(
     postgres: Postgres,
     bounce: Callable[..., PgBouncer],
     serve: Callable[..., Service],

@@ -3,44 +3,24 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
-import psycopg2
-
-from tests.conftest import PASSWORD, run_sql
-from tests.drills.conftest import SHORT
-from tests.drills.load import CATALOG_503, Answer, Load, look_for, wait_for
-from tests.drills.postgres import Postgres
-from tests.drills.test_database_faults import LONGEST, RECOVERY, recovered
-from tests.service import Service
+from tests.support.credentials import PASSWORD
+from tests.support.database import run_sql
+from tests.support.drills import SHORT
+from tests.support.faults import LONGEST, RECOVERY, SLEEP, holding, recovered
+from tests.support.load import CATALOG_503, Answer, Load, look_for, wait_for
+from tests.support.postgres import Postgres
+from tests.support.service import Service
 
 NARROW = {"DB_POOL_MAX": "2", "DB_POOL_TIMEOUT": "1", "DB_STATEMENT_TIMEOUT": "2"}
 PROBE = 3  # seconds; for a probe of the health, whatever the others wait for
 CLIENTS = 8  # as many as WEB_THREADS: none of them waits for a thread
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskflow'"
 WAITING = f"{SESSIONS} AND wait_event_type = 'Lock'"
-SLEEP = """
-CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  PERFORM pg_sleep(5);
-  RETURN NEW;
-END $$;
-CREATE TRIGGER sleep BEFORE INSERT ON tasks
-FOR EACH ROW WHEN (NEW.title = 'slow') EXECUTE FUNCTION sleep()
-"""
-
-
-@contextmanager
-def holding(postgres: Postgres, lock: str) -> Iterator[None]:
-    """Hold a lock in a transaction of the drill's own."""
-    with closing(psycopg2.connect(postgres.url())) as conn:
-        with conn.cursor() as cursor:
-            cursor.execute(lock)
-        yield
-        conn.rollback()
 
 
 def ask(threads: ThreadPoolExecutor, load: Load, clients: int, *request: Any) -> list[Future]:
@@ -65,7 +45,7 @@ def assert_no_slot_is_lost(threads: ThreadPoolExecutor, load: Load, postgres: Po
     assert run_sql(postgres.url(), SESSIONS) == [(2,)]
 
 
-def test_a_pool_that_is_exhausted_again_and_again(
+def test_a_repeatedly_exhausted_pool_loses_no_slot(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url(), **NARROW)
@@ -89,7 +69,7 @@ def test_a_pool_that_is_exhausted_again_and_again(
     assert all(a.retry_after for a in load.record.answers if a.status == 503)
 
 
-def test_transactions_that_time_out_leave_nothing_and_lose_no_slot(
+def test_transactions_that_time_out_are_rolled_back_and_lose_no_slot(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url(), **NARROW)
@@ -108,7 +88,7 @@ def test_transactions_that_time_out_leave_nothing_and_lose_no_slot(
     assert answers == [204] * CLIENTS
 
 
-def test_statements_that_do_not_end_are_cut_off_and_hold_nobody_up(
+def test_endless_statements_time_out_and_delay_no_other_request(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     turns = 1 if SHORT else 5
@@ -147,7 +127,7 @@ def probe(service: Service, path: str, until: float) -> list[tuple[int, float]]:
     return probes
 
 
-def test_the_server_is_silent_for_eight_seconds(
+def test_the_service_recovers_from_a_silent_server(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url())

@@ -14,11 +14,11 @@ import jwt
 
 from taskflow import create_app
 from taskflow.config import load_config
-from tests.conftest import PASSWORD, SECRET
-from tests.drills.conftest import SHORT
-from tests.drills.postgres import Postgres
-from tests.drills.wire import Reply, ask, request
-from tests.service import Service
+from tests.support.credentials import PASSWORD, SECRET
+from tests.support.drills import SHORT
+from tests.support.postgres import Postgres
+from tests.support.service import Service
+from tests.support.wire import Reply, ask, request
 
 METRICS_TOKEN = "metrics-token-of-the-drill"
 AUTH, TASKS = "/api/v1/auth", "/api/v1/tasks"
@@ -111,7 +111,7 @@ def figures_of(report: Any) -> dict[str, Any]:
     }
 
 
-def test_what_the_document_says_holds_for_a_user(
+def test_the_openapi_document_holds_for_a_user(
     postgres: Postgres, serve: Callable[..., Service], figures: Any, tmp_path: Path
 ) -> None:
     service = serve(postgres.url(), METRICS_TOKEN=METRICS_TOKEN, MAX_TASKS_PER_USER="1000000")
@@ -129,7 +129,7 @@ def test_what_the_document_says_holds_for_a_user(
     assert service.get(f"{AUTH}/me", Authorization=headers["*"])[0] == 200
 
 
-def test_what_the_document_says_holds_for_nobody(
+def test_the_openapi_document_holds_without_a_token(
     postgres: Postgres, serve: Callable[..., Service], figures: Any, tmp_path: Path
 ) -> None:
     service = serve(postgres.url(), METRICS_TOKEN=METRICS_TOKEN)
@@ -273,7 +273,7 @@ def expected() -> dict[tuple[str, str, str], tuple[Any, Any]]:
     return cells
 
 
-def test_nobody_reaches_what_is_not_theirs(
+def test_no_caller_reaches_data_without_permission(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     cells, matrix = expected(), Cells(serve(postgres.url(), METRICS_TOKEN=METRICS_TOKEN))

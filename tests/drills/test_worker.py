@@ -9,12 +9,12 @@ from typing import Any
 
 import psutil
 
-from tests.drills.callers import UNLIMITED, Caller, Callers, count_unanswered
-from tests.drills.conftest import SHORT
-from tests.drills.load import look_for, wait_for
-from tests.drills.postgres import Postgres
-from tests.drills.processes import megabytes, peer_ports
-from tests.service import Service
+from tests.support.callers import UNLIMITED, Caller, Callers, count_unanswered
+from tests.support.drills import SHORT
+from tests.support.load import look_for, wait_for
+from tests.support.postgres import Postgres
+from tests.support.processes import megabytes, peer_ports
+from tests.support.service import Service
 
 BACK = 5  # seconds, until another worker serves
 KILLS = 2 if SHORT else 20

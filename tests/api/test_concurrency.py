@@ -1,0 +1,155 @@
+"""What the contract calls exact is exact with many threads at once."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.support.assertions import assert_error
+from tests.support.credentials import PASSWORD
+from tests.support.sessions import (
+    AUTH,
+    CREDENTIALS,
+    new_token,
+    refresh_token_of,
+    refresh_with,
+    register,
+)
+from tests.support.threads import at_once
+from tests.support.users import User
+
+THREADS = 10
+
+
+def statuses(responses: Sequence[TestResponse]) -> Counter[int]:
+    return Counter(response.status_code for response in responses)
+
+
+def test_the_task_limit_holds_under_concurrency(app_with: Callable[..., Flask]) -> None:
+    user = User(app_with(max_tasks_per_user=3), "limited@example.com")
+    for _ in range(3):
+        answers = at_once([lambda: user.post("/tasks", {"title": "x"})] * THREADS)
+        assert statuses(answers) == {201: 3, 403: THREADS - 3}
+        tasks = user.get("/tasks").json["data"]
+        assert len(tasks) == 3
+        deletions = at_once(
+            [lambda t=task: user.delete(f"/tasks/{t['id']}") for task in tasks for _ in range(3)]
+        )
+        assert statuses(deletions) == {204: 3, 404: 6}
+
+
+def test_if_match_lets_one_of_many_concurrent_updates_win(alice: User) -> None:
+    task = alice.task()
+    path = f"/tasks/{task['id']}"
+    for _ in range(5):
+        tag = alice.get(path).headers["ETag"]
+        answers = at_once(
+            [
+                lambda n=n: alice.patch(path, {"title": f"T{n}"}, headers={"If-Match": tag})
+                for n in range(THREADS)
+            ]
+        )
+        assert statuses(answers) == {200: 1, 412: THREADS - 1}
+        [winner] = [answer.json for answer in answers if answer.status_code == 200]
+        assert alice.get(path).json == winner
+
+
+def test_updates_of_different_fields_do_not_undo_each_other(alice: User) -> None:
+    task = alice.task()
+    path = f"/tasks/{task['id']}"
+    changes = {"title": "New", "description": "New", "priority": "high", "tags": ["new"]}
+    answers = at_once([lambda c=c: alice.patch(path, dict([c])) for c in changes.items()])
+    assert statuses(answers) == {200: 4}
+    after = alice.get(path)
+    assert {name: after.json[name] for name in changes} == changes
+    assert after.headers["ETag"] == '"5"'
+
+
+def test_concurrent_creations_with_one_key_create_one_task(alice: User) -> None:
+    for number in range(5):
+        headers = {"Idempotency-Key": f"key-{number}"}
+        body = {"title": f"Task {number}"}
+        answers = at_once([lambda: alice.post("/tasks", body, headers=headers)] * THREADS)
+        assert statuses(answers) == {201: THREADS}
+        assert len({answer.json["id"] for answer in answers}) == 1
+        replayed = [answer.headers.get("Idempotency-Replayed") for answer in answers]
+        assert Counter(replayed) == {None: 1, "true": THREADS - 1}
+    assert len(alice.titles()) == 5
+
+
+def test_concurrent_registrations_of_one_email_create_one_account(app: Flask) -> None:
+    answers = at_once(
+        [
+            lambda: app.test_client().post(
+                f"{AUTH}/register", json={"email": "one@example.com", "password": PASSWORD}
+            )
+        ]
+        * THREADS
+    )
+    assert statuses(answers) == {201: 1, 409: THREADS - 1}
+
+
+def test_tabs_that_refresh_at_once_all_stay_logged_in(app: Flask, sql: Callable[..., Any]) -> None:
+    browser = app.test_client()
+    register(browser)
+    token = refresh_token_of(browser)
+    kept = [token]
+    for _ in range(4):
+        answers = at_once(
+            [lambda t=kept[n % len(kept)]: refresh_with(app, t) for n in range(THREADS)]
+        )
+        kept = [new_token(answer) for answer in answers]
+        assert len(set(kept)) == THREADS
+    assert len(sql("SELECT id FROM sessions")) == 1
+
+
+def test_logging_out_wins_over_concurrent_refreshes(app: Flask) -> None:
+    for number in range(5):
+        browser = app.test_client()
+        csrf = register(browser, email=f"racer{number}@example.com").json["csrfToken"]
+        token = refresh_token_of(browser)
+        answers = at_once(
+            [
+                lambda b=browser, c=csrf: b.post(f"{AUTH}/logout", headers={"X-CSRF-Token": c}),
+                *[lambda t=token: refresh_with(app, t)] * (THREADS - 1),
+            ]
+        )
+        assert answers[0].status_code == 204
+        assert set(statuses(answers)) <= {200, 204, 401}
+        for answer in answers[1:]:
+            if answer.status_code == 200:
+                assert_error(refresh_with(app, new_token(answer)), 401, "auth_revoked")
+
+
+def test_a_login_with_the_old_password_does_not_outlive_its_change(app: Flask) -> None:
+    for number in range(3):
+        user = User(app, f"changer{number}@example.com")
+        credentials = {**CREDENTIALS, "email": user.email}
+        change = {"currentPassword": PASSWORD, "newPassword": f"new horse battery {number}"}
+        browsers = [app.test_client() for _ in range(5)]
+        answers = at_once(
+            [
+                lambda u=user, c=change: u.request("PUT", "/auth/password", json=c),
+                *[lambda b=b, c=credentials: b.post(f"{AUTH}/login", json=c) for b in browsers],
+            ]
+        )
+        assert answers[0].status_code == 204
+        assert [s["current"] for s in user.get("/auth/sessions").json["data"]] == [True]
+
+
+def test_an_account_can_be_deleted_while_it_is_used(app: Flask, sql: Callable[..., Any]) -> None:
+    for number in range(3):
+        user = User(app, f"leaver{number}@example.com")
+        tasks = [user.task() for _ in range(4)]
+        answers = at_once(
+            [
+                lambda u=user: u.delete("/auth/me", json={"password": PASSWORD}),
+                *[lambda u=user: u.post("/tasks", {"title": "x"}) for _ in range(3)],
+                *[lambda u=user, t=t: u.delete(f"/tasks/{t['id']}") for t in tasks],
+            ]
+        )
+        assert answers[0].status_code == 204
+        assert set(statuses(answers)) <= {201, 204, 401, 404}
+    assert sql("SELECT count(*) FROM tasks") == [(0,)]

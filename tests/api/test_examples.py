@@ -1,0 +1,118 @@
+"""The examples of the OpenAPI document are true: each request is sent, its answer compared."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.support.openapi import matches, operations, validate
+from tests.support.text import same
+
+AUTH, TASKS = "/api/v1/auth", "/api/v1/tasks"
+METRICS_TOKEN = "the-metrics-token"
+
+
+@pytest.fixture(scope="module")
+def document(app: Flask) -> dict[str, Any]:
+    return app.test_client().get("/openapi.json").json
+
+
+def examples_of(parameters: list[dict[str, Any]], location: str) -> dict[str, Any]:
+    return {
+        parameter["name"]: parameter["schema"]["examples"][0]
+        for parameter in parameters
+        if parameter["in"] == location and parameter["name"] != "cursor"  # signed by the service
+    }
+
+
+class Reader:
+    """One who has read the document, and sends what it shows."""
+
+    def __init__(self, document: dict[str, Any], client: FlaskClient) -> None:
+        self._document, self._client = document, client
+        self._headers: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
+
+    def begin(self) -> None:
+        """Register, make a task, and keep what the next request needs of the answers."""
+        content = self._document["paths"][f"{AUTH}/sessions"]["get"]["responses"]["200"]["content"]
+        [session] = content["application/json"]["example"]["data"]
+        self._headers["User-Agent"] = session["userAgent"]
+        [(_, registered)] = self.send(f"{AUTH}/register", "post")
+        self._headers["Authorization"] = f"Bearer {registered.json['accessToken']}"
+        self._headers["X-CSRF-Token"] = registered.json["csrfToken"]
+        [(_, made)] = self.send(TASKS, "post")
+        [(_, listed)] = self.send(f"{AUTH}/sessions", "get")
+        self._ids = {"task_id": made.json["id"], "session_id": listed.json["data"][0]["id"]}
+
+    def send(self, path: str, method: str) -> Iterator[tuple[str, TestResponse]]:
+        """Send an operation's request in each of its types, and give the answers."""
+        item = self._document["paths"][path]
+        parameters = [*item.get("parameters", []), *item[method].get("parameters", [])]
+        assert set(examples_of(parameters, "path")) <= set(self._ids)
+        headers = dict(self._headers)
+        if path == "/metrics":
+            headers["Authorization"] = f"Bearer {METRICS_TOKEN}"
+        bodies = item[method].get("requestBody", {}).get("content", {"": {"example": None}})
+        for content_type, content in bodies.items():
+            yield (
+                content_type,
+                self._client.open(
+                    path.format(**self._ids),
+                    method=method.upper(),
+                    query_string=examples_of(parameters, "query"),
+                    data=content_type and json.dumps(content["example"]),
+                    content_type=content_type or None,
+                    headers=headers,
+                ),
+            )
+
+
+def test_example_requests_are_answered_with_the_example_answers(
+    document: dict[str, Any], app_with: Callable[..., Flask], sql: Callable[..., Any]
+) -> None:
+    app = app_with(metrics_token=METRICS_TOKEN)
+    for path, method, operation in operations(document):
+        sql("DELETE FROM users")
+        reader = Reader(document, app.test_client())
+        if path != f"{AUTH}/register":
+            reader.begin()
+        for content_type, response in reader.send(path, method):
+            assert response.status_code < 300, (path, method, content_type, response.text)
+            matches(document, path, response)
+            shown = operation["responses"][str(response.status_code)].get("content", {})
+            for content in shown.values():
+                assert_shown(content["example"], response)
+
+
+def assert_shown(example: Any, response: TestResponse) -> None:
+    """Assert that an answer has the example's fields, and their values where they don't vary."""
+    if response.is_json:
+        assert comparable(response.json) == comparable(example)
+    else:  # metrics: their names and what they are
+        assert set(example.splitlines()[:-1]) <= set(response.text.splitlines())
+        assert example.rpartition(" ")[0].splitlines()[-1] in response.text
+
+
+def comparable(value: Any) -> str:
+    return same(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
+
+
+def test_every_example_body_matches_its_schema(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        place = ("paths", path, method)
+        for content_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            body = (*place, "requestBody", "content", content_type, "schema")
+            validate(document, content["example"], *body)
+        for status, response in operation["responses"].items():
+            for content_type, content in response.get("content", {}).items():
+                found = [example["value"] for example in content.get("examples", {}).values()]
+                found += [content["example"]] if "example" in content else []
+                assert found, (path, method, status)
+                for example in found:
+                    answer = (*place, "responses", status, "content", content_type, "schema")
+                    validate(document, example, *answer)

@@ -1,0 +1,234 @@
+"""A list shows what was asked for, in order, and a walk through it misses and repeats nothing."""
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+from flask import Flask
+
+from taskflow.tasks.schemas import PRIORITIES, SORTS, STATUSES
+from tests.support.assertions import assert_error
+from tests.support.users import User
+
+DUE_DATES = (
+    None,
+    "2026-12-01",
+    "2026-12-01T00:00:00+00:00",
+    "2026-12-01T23:59:59.999999+00:00",
+    "2026-12-02",
+    "2026-11-30T12:00:00+00:00",
+)
+
+
+@pytest.fixture
+def many(alice: User) -> User:
+    """A user with 60 tasks, many of them alike in what lists are sorted by."""
+    rng = random.Random(7)
+    for number in range(60):
+        alice.task(
+            title=f"{rng.choice(['Task', 'task', 'Über', 'über'])} {number % 7}",
+            status=rng.choice(STATUSES),
+            priority=rng.choice(PRIORITIES),
+            tags=rng.sample(["a", "b", "c"], rng.randint(0, 3)),
+            dueDate=rng.choice(DUE_DATES),
+        )
+    return alice
+
+
+def walk(user: User, **params: Any) -> Iterator[dict[str, Any]]:
+    """Follow the pages of a list to the end."""
+    while True:
+        response = user.get(f"/tasks?{urlencode(params, doseq=True)}")
+        assert response.status_code == 200, response.text
+        yield from response.json["data"]
+        cursor = response.json["nextCursor"]
+        if cursor is None:
+            assert "Link" not in response.headers
+            return
+        url, _, relation = response.headers["Link"].partition("; ")
+        assert relation == 'rel="next"'
+        followed = parse_qs(urlsplit(url.strip("<>")).query)
+        params["cursor"] = cursor
+        assert followed == parse_qs(urlencode(params, doseq=True))
+
+
+def sort_key(task: dict[str, Any], sort: str) -> tuple[Any, ...]:
+    """What the contract says a list is ordered by, in Python."""
+    name = sort.lstrip("-")
+    value = task[name]
+    if name == "dueDate":
+        missing = value is None
+        if value and len(value) == 10:
+            value += "T23:59:59.999999+00:00"
+        moment = datetime.fromisoformat(value) if value else datetime.min.replace(tzinfo=UTC)
+        return (missing != sort.startswith("-"), moment, task["id"])
+    if name == "priority":
+        value = PRIORITIES.index(value)
+    if name == "title":  # ASCII letters without regard to case
+        value = "".join(c.lower() if c.isascii() else c for c in value)
+    return (value, task["id"])
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_every_sort_is_ordered_and_complete_for_any_page_size(many: User, sort: str) -> None:
+    pages = list(walk(many, sort=sort, limit=7))
+    assert pages == sorted(pages, key=lambda t: sort_key(t, sort), reverse=sort.startswith("-"))
+    assert len({task["id"] for task in pages}) == 60
+    assert list(walk(many, sort=sort, limit=100)) == pages
+
+
+def test_tasks_without_a_due_date_come_last_in_both_directions(many: User) -> None:
+    for sort in ("dueDate", "-dueDate"):
+        missing = [task["dueDate"] is None for task in walk(many, sort=sort)]
+        assert missing == sorted(missing)
+        assert any(missing)
+
+
+def test_a_list_shows_the_twenty_newest_tasks_by_default(many: User) -> None:
+    body = many.get("/tasks").json
+    assert body["data"] == list(walk(many, sort="-createdAt"))[:20]
+    assert body["nextCursor"]
+
+
+def test_a_last_page_that_is_exactly_full_has_no_cursor(alice: User) -> None:
+    for _ in range(3):
+        alice.task()
+    assert alice.get("/tasks?limit=3").json["nextCursor"] is None
+    assert alice.get("/tasks?limit=2").json["nextCursor"]
+    assert len(list(walk(alice, limit=1))) == 3
+
+
+def test_paging_shows_every_lasting_task_once_while_others_come_and_go(many: User) -> None:
+    for sort in ("-createdAt", "title", "dueDate", "-priority"):
+        before = list(walk(many, sort=sort))
+        kept = [task["id"] for task in before]
+        seen = []
+        for number, task in enumerate(walk(many, sort=sort, limit=5)):
+            seen.append(task["id"])
+            if number % 10 == 4:  # between two pages
+                many.task(title="Task 3", priority="medium", dueDate="2026-12-01")
+                gone = kept.pop(kept.index(task["id"]))
+                many.delete(f"/tasks/{gone}")
+        assert [task_id for task_id in seen if task_id in set(kept)] == kept
+        assert len(seen) == len(set(seen))
+
+
+@pytest.mark.parametrize(
+    ("query", "chosen"),
+    [
+        ({"status": ["pending"]}, lambda t: t["status"] == "pending"),
+        ({"status": ["pending", "completed"]}, lambda t: t["status"] != "in_progress"),
+        ({"priority": ["low", "high"]}, lambda t: t["priority"] != "medium"),
+        ({"tag": ["a"]}, lambda t: "a" in t["tags"]),
+        ({"tag": ["a", "c"]}, lambda t: {"a", "c"} <= set(t["tags"])),
+        ({"tag": ["A"]}, lambda t: False),
+        ({"status": ["pending"], "tag": ["b"], "priority": ["low"]},
+         lambda t: t["status"] == "pending" and "b" in t["tags"] and t["priority"] == "low"),
+    ],
+)  # fmt: skip
+def test_filters_select_the_matching_tasks(
+    many: User, query: dict[str, Any], chosen: Callable[[Any], bool]
+) -> None:
+    everything = list(walk(many))
+    assert list(walk(many, limit=4, **query)) == [task for task in everything if chosen(task)]
+
+
+@pytest.mark.parametrize(
+    ("query", "chosen"),
+    [
+        # A task's plain day is its last microsecond, a bound's plain day its beginning.
+        ({"dueBefore": "2026-12-01"}, ["2026-11-30T12:00:00+00:00"]),
+        ({"dueAfter": "2026-12-02"}, ["2026-12-02"]),
+        ({"dueAfter": "2026-12-01T00:00:00.000001Z", "dueBefore": "2026-12-02"},
+         ["2026-12-01", "2026-12-01T23:59:59.999999+00:00"]),
+        ({"dueAfter": "2026-12-01T23:59:59.999999Z", "dueBefore": "2026-12-02T00:00:00Z"},
+         ["2026-12-01", "2026-12-01T23:59:59.999999+00:00"]),
+        ({"dueAfter": "2026-12-01T01:00:00+01:00", "dueBefore": "2026-12-01T00:00:00.000001Z"},
+         ["2026-12-01T00:00:00+00:00"]),
+        ({"dueAfter": "2999-12-31", "dueBefore": "1970-01-01"}, []),
+    ],
+)  # fmt: skip
+def test_due_date_filters_are_exact_to_the_microsecond(
+    alice: User, query: dict[str, str], chosen: list[str]
+) -> None:
+    for due in DUE_DATES:
+        alice.task(dueDate=due)
+    assert sorted(task["dueDate"] for task in walk(alice, **query)) == sorted(chosen)
+
+
+@pytest.mark.parametrize(
+    ("q", "found"),
+    [
+        ("quarterly", {"Quarterly report.pdf"}),
+        ("REP", {"Quarterly report.pdf", "Reply to ann@example.com"}),
+        ("pdf quar", {"Quarterly report.pdf"}),
+        ("report figures", {"Quarterly report.pdf"}),  # one in the title, one below
+        ("report missing", set()),
+        ("eport", set()),
+        ("example.com", {"Reply to ann@example.com"}),
+        ("ann@", {"Reply to ann@example.com"}),
+        ("ÜBER", {"über-cool C'est l'été"}),
+        ("uber", set()),
+        ("l'ét", {"über-cool C'est l'été"}),
+        ("cool:* | !nothing & (", set()),
+        ("'; DROP TABLE tasks; --", set()),
+        ("北京", {"北京 trip"}),
+        ("the", {"The who"}),
+        ("42", {"42 is 3.14159"}),
+        ("3.14", {"42 is 3.14159"}),
+    ],
+)
+def test_search_matches_every_word_by_its_prefix(alice: User, q: str, found: set[str]) -> None:
+    alice.task(title="Quarterly report.pdf", description="All the figures-of-2026")
+    alice.task(title="Reply to ann@example.com")
+    alice.task(title="über-cool C'est l'été")
+    alice.task(title="北京 trip")
+    alice.task(title="The who")
+    alice.task(title="42 is 3.14159")
+    expected = found | ({"Quarterly report.pdf"} if q == "the" else set())
+    assert {task["title"] for task in walk(alice, q=q)} == expected
+
+
+def test_search_finds_a_changed_task_by_its_new_words(alice: User) -> None:
+    task = alice.task(title="Buy milk", description="semi-skimmed")
+    alice.patch(f"/tasks/{task['id']}", {"title": "Buy oats"})
+    assert alice.titles("?q=milk") == []
+    assert alice.titles("?q=oats+skimmed") == ["Buy oats"]
+
+
+def test_a_cursor_is_bound_to_its_sort_its_filters_and_the_service(
+    many: User, app_with: Callable[..., Flask]
+) -> None:
+    cursor = many.get("/tasks?status=pending&status=completed&limit=1").json["nextCursor"]
+    same = f"/tasks?status=completed&status=pending&limit=9&cursor={cursor}"
+    assert many.get(same).status_code == 200
+    for query in (
+        f"?cursor={cursor}",
+        f"?status=pending&cursor={cursor}",
+        f"?status=pending&status=completed&sort=title&cursor={cursor}",
+        f"?status=pending&status=completed&q=a&cursor={cursor}",
+        f"?status=pending&status=completed&cursor={cursor[:-1]}",
+        f"?status=pending&status=completed&cursor={cursor[1:]}",
+        f"?status=pending&status=completed&cursor={cursor.swapcase()}",
+        "?cursor=x",
+        "?cursor=%F0%9F%9A%80",
+    ):
+        assert_error(many.get(f"/tasks{query}"), 400, "validation_error", "cursor")
+    elsewhere = app_with(jwt_secret="another-secret-of-more-than-32-bytes").test_client()
+    login = elsewhere.post(
+        "/api/v1/auth/login", json={"email": many.email, "password": "correct horse battery"}
+    )
+    headers = {"Authorization": f"Bearer {login.json['accessToken']}"}
+    response = elsewhere.get(f"/api/v1{same}", headers=headers)
+    assert_error(response, 400, "validation_error", "cursor")
+
+
+def test_a_list_holds_only_the_users_own_tasks(alice: User, bob: User) -> None:
+    alice.task(title="Alice's")
+    bob.task(title="Bob's")
+    for query in itertools.chain([""], (f"?sort={sort}" for sort in SORTS), ["?q=s"]):
+        assert alice.titles(query) == ["Alice's"]

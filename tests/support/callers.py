@@ -1,0 +1,67 @@
+"""A load whose clients say how their requests end without an answer.
+
+`refused`: there was no connection, since the listener is closed. `closed`: a kept-alive connection
+ended without a byte of an answer. Where nothing was done for such a request, it costs its client
+nothing but another try. `dropped`: the same on a connection that was opened for it. `broken`: the
+answer ends before its end. Those are failures of the service.
+"""
+
+import time
+from typing import Any
+
+from tests.support.database import run_sql
+from tests.support.load import Client, Load, Record
+
+LOST = {"RemoteDisconnected", "ConnectionResetError", "BrokenPipeError"}
+UNLIMITED = {"MAX_TASKS_PER_USER": "1000000"}  # of the service, where the load lasts
+REFUSED_PAUSE = 0.2  # seconds, so that a stopped service is not asked thousands of times
+
+
+class Caller(Client):
+    """One client."""
+
+    def __init__(self, port: int, token: str | None = None) -> None:
+        super().__init__(port, token)
+        self.endings: list[str] = []
+        self.reconnect = False  # with the next request
+
+    def __call__(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, Any, dict[str, str]]:
+        if self.reconnect:
+            self.close()
+            self.reconnect = False
+        kept = self._conn is not None
+        status, answer, sent = super().__call__(method, path, body, **headers)
+        if status == 0:
+            ending = _ending(answer["error"]["code"], kept)
+            answer = {"error": {"code": ending}}
+            self.endings.append(ending)
+            if ending == "refused":
+                time.sleep(REFUSED_PAUSE)
+        return status, answer, sent
+
+    def local_port(self) -> int | None:
+        """Give the port of its connection, if it has one."""
+        sock = self._conn and self._conn.sock
+        return sock.getsockname()[1] if sock else None
+
+
+def _ending(error: str, kept: bool) -> str:
+    if error == "ConnectionRefusedError":
+        return "refused"
+    if error in LOST:
+        return "closed" if kept else "dropped"
+    return "dropped" if error == "TimeoutError" else "broken"
+
+
+class Callers(Load):
+    """The load from such clients."""
+
+    client_class = Caller
+
+
+def count_unanswered(record: Record, url: str) -> int:
+    """Count the tasks that were made for a request without an answer."""
+    titles = {title for (title,) in run_sql(url, "SELECT title FROM tasks")}
+    return len(titles - set(record.created))
