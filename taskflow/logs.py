@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 from flask import Request, g, has_app_context
+from pythonjsonlogger.json import JsonFormatter
 
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -23,10 +24,24 @@ def correlation_id_of(request: Request) -> str:
     return str(uuid.uuid4())
 
 
-def _add_correlation_id(record: logging.LogRecord) -> bool:
-    context = g.get("request_context") if has_app_context() else None
-    record.correlationId = context and context.correlation_id
-    return True
+class CorrelationIdFilter(logging.Filter):
+    """Adds the id of the request that is being served to every line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Set the record's correlation id, None outside of a request, and keep the record."""
+        context = g.get("request_context") if has_app_context() else None
+        record.correlationId = context and context.correlation_id
+        return True
+
+
+def json_formatter() -> JsonFormatter:
+    """Return the formatter of every line."""
+    return JsonFormatter(
+        ["levelname", "name", "message"],
+        rename_fields={"levelname": "level", "name": "logger"},
+        static_fields={"service": "taskflow"},
+        timestamp=True,
+    )
 
 
 def log_config(level: str) -> dict[str, Any]:
@@ -34,16 +49,8 @@ def log_config(level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"correlation_id": {"()": lambda: _add_correlation_id}},
-        "formatters": {
-            "json": {
-                "()": "pythonjsonlogger.json.JsonFormatter",
-                "fmt": ["levelname", "name", "message"],
-                "rename_fields": {"levelname": "level", "name": "logger"},
-                "static_fields": {"service": "taskflow"},
-                "timestamp": True,
-            }
-        },
+        "filters": {"correlation_id": {"()": CorrelationIdFilter}},
+        "formatters": {"json": {"()": json_formatter}},
         "handlers": {
             "stdout": {
                 "class": "logging.StreamHandler",

@@ -140,7 +140,6 @@ def register(app: Flask, blueprints: Iterable[flask_smorest.Blueprint]) -> str:
     api = Api(app)
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
-    api.spec.components.schema("ErrorResponse", schema=ErrorResponseSchema)
     document = api.spec.to_dict()
     for operation, method, declaration in _operations(app, document):
         _complete(operation, method, declaration)
@@ -167,12 +166,14 @@ def _complete(operation: dict[str, Any], method: str, declaration: Declaration) 
         codes.add("rate_limited")
     if declaration.public:
         operation.setdefault("security", [])
-    else:
+    if operation.get("security") != []:  # public routes may look for a token themselves
         codes.update(_PROTECTED)
         if method not in ("GET", "HEAD"):
             codes.add("csrf_failed")
             operation.setdefault("parameters", []).append(_CSRF_PARAMETER)
-    responses = operation["responses"]
+    # References are flask-smorest's own errors, which this service does not raise.
+    responses = {k: v for k, v in operation["responses"].items() if "$ref" not in v}
+    operation["responses"] = responses
     for code in CATALOG:
         if code in codes:
             _add_error(responses, code)

@@ -19,12 +19,17 @@ _JSON_TYPES = ("application/json", "application/merge-patch+json")
 
 def read_body(request: Request) -> bytes:
     """Return the body; raises `ServiceError` `payload_too_large` or `invalid_json`."""
+    # Werkzeug can't tell a chunked body of exactly its limit from a longer one.
+    request.max_content_length = MAX_BODY + 1
     try:
-        return request.get_data()
+        body = request.get_data()
     except RequestEntityTooLarge:
         raise ServiceError("payload_too_large") from None
     except Exception:  # the server's own errors: a broken chunk, a client that hung up
         raise ServiceError("invalid_json") from None
+    if len(body) > MAX_BODY:
+        raise ServiceError("payload_too_large")
+    return body
 
 
 def load_json_object(request: Request) -> dict[str, Any]:
@@ -89,9 +94,9 @@ def refuse_body(request: Request) -> None:
 
     An empty body and an empty object are accepted, because some clients always send one.
     """
-    if "Content-Length" in request.headers or "Transfer-Encoding" in request.headers:
-        if read_body(request):
-            _refuse_names(load_json_object(request))
+    has_body = "Content-Length" in request.headers or "Transfer-Encoding" in request.headers
+    if has_body and read_body(request):
+        _refuse_names(load_json_object(request))
 
 
 def _refuse_names(names: Iterable[str]) -> None:

@@ -43,7 +43,7 @@ PATCHED_TASK = {
 TASK_PAGE = {"data": [TASK], "nextCursor": None}
 
 _DUE_DATE = {
-    "description": "A plain day, or an instant with an offset (RFC 3339), from 1970 to 2999 in UTC.",
+    "description": "A day, or an instant with an offset (RFC 3339), from 1970 to 2999 in UTC.",
     "examples": ["2026-12-01", "2026-12-01T17:30:00+00:00"],
 }
 
@@ -165,8 +165,8 @@ class TaskListQuerySchema(Schema):
         200,
         validate=validate.Regexp(r"[\s\S]*[^\W_]", error="Must contain a letter or a digit."),
         metadata={
-            "description": "Full-text search: every word must be in the title or the description, and the "
-            "beginning of a word is enough.",
+            "description": "Full-text search: every word must be in the title or the description. "
+            "The beginning of a word is enough.",
             "examples": ["mil"],
         },
     )

@@ -20,7 +20,7 @@ import psycopg2
 import pytest
 
 from taskflow.config import VERSION, Config, ConfigError, load_config
-from taskflow.pool import connection_parameters
+from taskflow.database.connection import connection_parameters
 from tests.support.credentials import SECRET
 from tests.support.database import run_sql
 from tests.support.service import ROOT, Service, free_port, procfile, production_env, run, serving
