@@ -80,7 +80,7 @@ def apply_migrations(config: Config) -> list[str]:
         database = Database(config)
         database.execute(_CREATE_TABLE, {})
         rows = database.query("SELECT name, digest FROM schema_migrations", {})
-        recorded: dict[str, str] = dict(rows)  # type: ignore[arg-type]  # pairs
+        recorded: dict[str, str] = dict(rows)
         missing = []
         for migration in load_migrations():
             if migration.name not in recorded:
