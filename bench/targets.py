@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from taskflow.config import Config, load_config
-from taskflow.maintenance import apply_schema
+from taskflow.database.migrations import apply_migrations
 from tests.support.callers import UNLIMITED
 from tests.support.credentials import PASSWORD, SECRET
 from tests.support.database import run_sql
@@ -165,7 +165,7 @@ class Bench:
     def create_database(self, name: str) -> str:
         """Make a database that has the schema, and give its URL."""
         run_sql(self._postgres.url("postgres"), f"CREATE DATABASE {name}")
-        apply_schema(config_of(self._postgres.url(name)))
+        apply_migrations(config_of(self._postgres.url(name)))
         return self._postgres.url(name)
 
     def start(self, command: str, url: str) -> Target:

@@ -1,7 +1,7 @@
 """The configuration: one frozen record, read once from the environment and checked at the start.
 
-Nothing else reads a setting from `os.environ`. Which door was opened (`wsgi.py` or `app.py`)
-says whether it is production; no variable does.
+Nothing else reads a setting from `os.environ`. The entry point (`wsgi.py` or `app.py`) decides
+whether this is production; no variable does.
 """
 
 import os
@@ -21,7 +21,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 class ConfigError(Exception):
-    """A variable is missing or has a bad value; the text is one line that names it."""
+    """A variable is missing or has a bad value; its text is one line that names the variable."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,30 @@ class Config:
     web_threads: int
     web_affinity: bool
 
+    @property
+    def jwt_secrets(self) -> tuple[str, ...]:
+        """The secrets that verify: the one that signs, then the previous one if there is one."""
+        return tuple(secret for secret in (self.jwt_secret, self.jwt_secret_previous) if secret)
+
 
 class _Environment:
-    """Typed look-ups in the environment; an empty variable counts as unset."""
+    """Typed look-ups in the environment; an empty variable counts as unset.
+
+    Every method raises `ConfigError`.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
 
     def text(self, name: str) -> str | None:
-        """Give a printable value, or None; raises `ConfigError`, as all of these do."""
+        """Return a printable value, or None."""
         value = self._environ.get(name) or None
-        if value and not value.isprintable():  # nor a byte that is not UTF-8: a lone surrogate
+        if value and not value.isprintable():  # a byte that is not UTF-8 is a lone surrogate
             raise ConfigError(f"{name} must be printable text")
         return value
 
     def integer(self, name: str, default: int, least: int, most: int) -> int:
-        """Give a whole number within bounds."""
+        """Return a whole number within bounds."""
         value = self.text(name)
         if value is None:
             return default
@@ -76,7 +84,7 @@ class _Environment:
         return int(value)
 
     def seconds(self, name: str, default: float) -> float:
-        """Give seconds, above 0 and up to an hour."""
+        """Return seconds, above 0 and up to an hour."""
         value = self.text(name)
         if value is None:
             return default
@@ -85,7 +93,7 @@ class _Environment:
         return float(value)
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
-        """Give one of the choices, as it is written there; any case will do."""
+        """Return one of the choices as it is spelled there; the variable may be in any case."""
         value = self.text(name) or default
         for choice in choices:
             if choice.lower() == value.lower():
@@ -93,23 +101,23 @@ class _Environment:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}")
 
     def matching(self, name: str, default: str, pattern: str, rule: str) -> str:
-        """Give a value that matches a pattern, which `rule` says in words."""
+        """Return a value that matches a pattern; `rule` describes the pattern."""
         value = self.text(name) or default
         if not re.fullmatch(pattern, value):
             raise ConfigError(f"{name} must be {rule}")
         return value
 
     def origins(self, name: str) -> tuple[str, ...]:
-        """Give the origins of a list with commas."""
+        """Return the origins of a comma-separated list."""
         found = tuple(o.strip() for o in (self.text(name) or "").split(",") if o.strip())
         for origin in found:
-            # A browser lets credentials through to named origins only, and "null" is anybody.
+            # Browsers send credentials to named origins only, and "null" could be anybody.
             if not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", origin):
                 raise ConfigError(f"{name} must list origins such as https://app.example.com")
         return found
 
     def database_url(self, production: bool) -> str | None:
-        """Give DATABASE_URL, which libpq can parse; None in development only."""
+        """Return DATABASE_URL, which libpq can parse; None only in development."""
         url = self.text("DATABASE_URL")
         if url is None and production:
             raise ConfigError("DATABASE_URL must be set in production")
@@ -117,11 +125,11 @@ class _Environment:
             raise ConfigError("DATABASE_URL must be a postgresql:// URL")
         try:
             parts = parse_dsn(url or "")
-        except ProgrammingError:  # whose text may quote the password
+        except ProgrammingError:  # its text may quote the password
             raise ConfigError("DATABASE_URL can't be parsed") from None
         ports = str(parts.get("port", "")).split(",")
         if not all(re.fullmatch(r"[0-9]{0,5}", port) for port in ports):
-            raise ConfigError("DATABASE_URL has a port that is none")
+            raise ConfigError("DATABASE_URL must have a numeric port")
         if not re.fullmatch(r"[0-9]{0,4}", str(parts.get("connect_timeout", ""))):
             raise ConfigError("DATABASE_URL must have a connect_timeout in whole seconds")
         if parts.get("sslmode", "require") not in SSL_MODES:
@@ -129,7 +137,7 @@ class _Environment:
         return url
 
     def secret(self, name: str, production: bool) -> str | None:
-        """Give a secret, in production one that is long enough."""
+        """Return a secret; in production it must be long enough."""
         value = self.text(name)
         if value is None or not production:
             return value
@@ -141,10 +149,7 @@ class _Environment:
 
 
 def load_config(production: bool, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read and check the configuration.
-
-    Raises `ConfigError` for the first variable that is missing or wrong.
-    """
+    """Read and check the configuration; raises `ConfigError` for the first bad variable."""
     env = _Environment(environ)
     jwt_secret = env.secret("JWT_SECRET", production)
     if jwt_secret is None and production:
@@ -153,7 +158,7 @@ def load_config(production: bool, environ: Mapping[str, str] = os.environ) -> Co
         production=production,
         port=env.integer("PORT", 3000, 1, 65535),
         database_url=env.database_url(production),
-        # libpq's own variable is as explicit as the URL, and the URL wins over both.
+        # PGSSLMODE is as explicit as the URL, which wins over both.
         db_sslmode="require" if production and not env.text("PGSSLMODE") else None,
         jwt_secret=jwt_secret or DEVELOPMENT_SECRET,
         jwt_secret_previous=env.secret("JWT_SECRET_PREVIOUS", production),

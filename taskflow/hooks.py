@@ -1,134 +1,103 @@
-"""Before and after every request: correlation id, who is asking, headers, the request line.
-
-Every route is protected unless it is on the one list below.
-"""
+"""Before and after every request: correlation id, authentication, headers, the request line."""
 
 import logging
 import time
 from functools import partial
-from typing import Any
 
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response, g
+from flask.globals import request_ctx
 
-from taskflow import api, logs
-from taskflow.auth import tokens
+from taskflow.auth.credentials import authenticate
 from taskflow.config import Config
 from taskflow.errors import ServiceError
-from taskflow.limits import add_headers, rate_limits
+from taskflow.http.context import RequestContext, components, request_context
+from taskflow.http.parsing import refuse_body, refuse_query
+from taskflow.http.routing import declared
+from taskflow.limits import add_headers
+from taskflow.logs import correlation_id_of
 
 logger = logging.getLogger("taskflow.request")
 
-PUBLIC = frozenset(
-    {
-        "api-docs.openapi_json",
-        "auth.login",
-        "auth.logout",  # looks for its token itself
-        "auth.refresh",  # looks for its token itself
-        "auth.register",
-        "docs.get_asset",
-        "docs.get_page",
-        "docs.get_script",
-        "health.get_health",
-        "health.get_liveness",
-        "metrics.get_metrics",  # has a bearer of its own
-    }
-)
-UNLIMITED = frozenset({"health.get_health", "health.get_liveness"})
-# What is no page loads nothing and is framed by nobody; the one page has a policy of its own.
-POLICY = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
-TAKES_QUERY = frozenset({"tasks.list_tasks"})
-TAKES_BODY = frozenset(
-    {
-        "auth.change_password",
-        "auth.delete_account",
-        "auth.login",
-        "auth.register",
-        "tasks.create_task",
-        "tasks.update_task",
-    }
-)
-
-
-def _current() -> tuple[Request, Any]:
-    """Give request and `g` themselves: a proxy looks for its object again at each word."""
-    return request._get_current_object(), g._get_current_object()  # type: ignore[attr-defined]
+# API responses may not load resources or be framed. The docs page sets its own policy.
+CONTENT_SECURITY_POLICY = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 
 def before() -> None:
-    """Name the request, find out who is asking, and refuse input that no route declared."""
-    current, store = _current()
-    store.started = time.perf_counter()
-    store.correlation_id = logs.correlation_id_of(current)
-    endpoint = current.endpoint
-    # No endpoint: 404 or 405, for strangers too. OPTIONS carries no credentials (CORS).
-    if endpoint is None or current.method == "OPTIONS":
+    """Start the request's context, authenticate, and enforce what the route declares."""
+    request = request_ctx.request  # not a proxy, which would look it up at each use
+    context = g.request_context = RequestContext(correlation_id_of(request))
+    # 404 and 405 have no endpoint and are for strangers too; OPTIONS has no credentials (CORS).
+    if request.endpoint is None or request.method == "OPTIONS":
         return
-    limits = rate_limits()
-    user_id = None
-    if endpoint not in PUBLIC:
-        try:
-            claims = tokens.authenticate(current)
-        except ServiceError:
-            limits.spend_of_stranger(current)  # who guesses tokens, perhaps
-            raise
-        user_id = store.user_id = claims.user_id
-        store.session_id = claims.session_id
-    if endpoint not in UNLIMITED:
-        limits.spend(current, user_id)
-    if endpoint not in TAKES_QUERY:
-        api.refuse_query(current)
-    if endpoint not in TAKES_BODY:
-        api.refuse_body(current)
+    route = declared(request)
+    if not route.public:
+        _authenticate(request, context)
+    if route.budget:
+        components().limits.spend(route.budget, context, request.remote_addr)
+    if "query" not in route.takes:
+        refuse_query(request)
+    if "json" not in route.takes:
+        refuse_body(request)
 
 
-def after(constant: list[tuple[str, str]], response: Response) -> Response:
-    """Add the headers that every answer has, and write the request line."""
-    current, store = _current()
-    headers = response.headers
-    headers.add("X-Correlation-ID", store.correlation_id)
-    for name, value in constant:
+def _authenticate(request: Request, context: RequestContext) -> None:
+    try:
+        claims = authenticate(request)
+    except ServiceError:
+        # Guessing tokens spends the address's budget.
+        components().limits.spend("requests", context, request.remote_addr)
+        raise
+    context.user_id, context.session_id = claims.user_id, claims.session_id
+
+
+def after(constant: dict[str, str], response: Response) -> Response:
+    """Add the headers that every answer has, and log the request."""
+    request, context, headers = request_ctx.request, request_context(), response.headers
+    headers.add("X-Correlation-ID", context.correlation_id)
+    for name, value in constant.items():
         headers.add(name, value)
     if "Content-Security-Policy" not in headers:
-        headers.add("Content-Security-Policy", POLICY)
+        headers.add("Content-Security-Policy", CONTENT_SECURITY_POLICY)
     if "Cache-Control" not in headers:
-        tasks = current.path.startswith("/api/v1/tasks")
-        headers.add("Cache-Control", "private, no-cache" if tasks else "no-store")
-    add_headers(headers, store.get("budget"))
-    _log_request(current, store, response.status_code)
+        is_task = request.path.startswith("/api/v1/tasks")
+        headers.add("Cache-Control", "private, no-cache" if is_task else "no-store")
+    add_headers(headers, context.allowance)
+    _log_request(request, context, response.status_code)
     return response
 
 
 def _vary_by_origin(response: Response) -> Response:
-    response.vary.add("Origin")  # a cache must not give one origin's answer to another
+    response.vary.add("Origin")  # a cache must not serve one origin's answer to another
     return response
 
 
-def _log_request(current: Request, store: Any, status: int) -> None:
+def _log_request(request: Request, context: RequestContext, status: int) -> None:
     level = logging.ERROR if status >= 500 else logging.INFO
-    if "quiet" in store:  # said by who found all well
+    if context.is_routine:
         level = logging.DEBUG
-    if not logger.isEnabledFor(level):
-        return
-    logs.write_line(
+    logger.log(
         level,
-        logger.name,
-        f"{current.method} {current.path} {status}",
-        store.correlation_id,
-        method=current.method,
-        path=current.path,
-        route=current.url_rule.rule if current.url_rule else None,
-        status=status,
-        durationMs=round((time.perf_counter() - store.started) * 1000, 3),
-        userId=store.get("user_id"),
-        remoteAddr=current.remote_addr,
+        "%s %s %s",
+        request.method,
+        request.path,
+        status,
+        extra={
+            "method": request.method,
+            "path": request.path,
+            "route": request.url_rule.rule if request.url_rule else None,
+            "status": status,
+            "durationMs": round((time.perf_counter() - context.started) * 1000, 3),
+            "userId": context.user_id or None,
+            "remoteAddr": request.remote_addr,
+        },
     )
 
 
 def init_app(app: Flask, config: Config) -> None:
     """Register the hooks."""
-    constant = [("X-Content-Type-Options", "nosniff")]
+    constant = {"X-Content-Type-Options": "nosniff"}
     if config.production:
-        constant.append(("Strict-Transport-Security", "max-age=31536000"))
+        constant["Strict-Transport-Security"] = "max-age=31536000"
     app.before_request(before)
     app.after_request(partial(after, constant))
     if config.cors_origins:

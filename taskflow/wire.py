@@ -17,7 +17,7 @@ from gunicorn.http import unreader, wsgi
 from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import InvalidResponseHeader
 
-from taskflow.api import MAX_BODY
+from taskflow.http.parsing import MAX_BODY
 
 PEEK = 16 * 1024  # bytes; enough for all but a few
 MAX_HEAD = 64 * 1024  # bytes; of a longer one, what has come is all that is read

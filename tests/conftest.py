@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from app import start_postgres
 from taskflow import create_app
 from taskflow.config import Config, load_config
-from taskflow.maintenance import apply_schema
+from taskflow.database.migrations import apply_migrations
 from tests.support.credentials import SECRET
 from tests.support.database import run_sql
 from tests.support.users import User
@@ -69,7 +69,7 @@ def config(empty_database: Callable[[], str]) -> Config:
             "AUTH_RATE_LIMIT": "1000000/second",
         },
     )
-    apply_schema(config)
+    apply_migrations(config)
     return config
 
 

@@ -1,4 +1,4 @@
-"""Accounts and sessions                                                               (COM-002)."""
+"""Accounts, sessions and tokens (COM-002)."""
 
 from taskflow.auth import tokens
 from taskflow.auth.routes import blueprint

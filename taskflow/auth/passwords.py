@@ -1,4 +1,4 @@
-"""Passwords: hashed with argon2id, one at a time, so that others have their share of the CPU."""
+"""Passwords: argon2id hashes, made one at a time so that other requests keep their CPU."""
 
 import threading
 
@@ -11,23 +11,23 @@ _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _one_at_a_time = threading.Lock()
 _COMMON = frozenset(p for p in FREQUENCY_LISTS["passwords"] if len(p) >= 8)
 
-# Verified where there is no such user, so that it takes as long as a wrong password.
+# Verified for unknown users, so that they take as long as a wrong password.
 _NOBODYS_HASH = _hasher.hash("nobody has this password")
 
 
 def is_common(password: str) -> bool:
-    """Whether it is on zxcvbn's list of common passwords, in any case."""
+    """Return whether a password is on zxcvbn's list of common ones, in any case."""
     return password.lower() in _COMMON
 
 
 def hash_password(password: str) -> str:
-    """Give the argon2id hash of a password, with its salt and parameters."""
+    """Return the argon2id hash of a password, with its salt and parameters."""
     with _one_at_a_time:
         return _hasher.hash(password)
 
 
 def verify_password(password_hash: str | None, password: str) -> bool:
-    """Whether the password is the hashed one; takes as long where there is no hash."""
+    """Return whether a password matches a hash; None never does, and takes as long."""
     with _one_at_a_time:
         try:
             return _hasher.verify(password_hash or _NOBODYS_HASH, password) and bool(password_hash)
@@ -36,5 +36,5 @@ def verify_password(password_hash: str | None, password: str) -> bool:
 
 
 def needs_rehash(password_hash: str) -> bool:
-    """Whether the hash was made with other parameters than today's."""
+    """Return whether a hash was made with other parameters than today's."""
     return _hasher.check_needs_rehash(password_hash)

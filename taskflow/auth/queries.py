@@ -1,23 +1,27 @@
 """The SQL of accounts and sessions, one statement a function.
 
-A session is a row until it ends: logging out and revoking delete it. Its refresh tokens are rows
-too, by their `jti`: a fresh one has no `rotated_at`, a used one goes half a minute after its use.
-What has no row any more was used long ago.
+A session is a row until it ends; logging out and revoking delete it. A refresh token is a row with
+its `jti` as the id. An unused token has no `rotated_at`, and a used one is deleted half a minute
+after its use.
 """
 
 from taskflow.auth.tokens import REFRESH_SECONDS
-from taskflow.db import database
-from taskflow.pool import Row
+from taskflow.database import Row
+from taskflow.http.context import components
 
-# How long a refresh token that was used stays good: tabs that refresh at once, lost answers.
+# A used refresh token stays valid so long, for tabs that refresh at once and for lost answers.
 GRACE_SECONDS = 30
 
-USER_JSON = """
-(SELECT row_to_json(u)::text
- FROM (SELECT users.id, users.email, users.created_at AS "createdAt") AS u)
-"""
 
-# Begins a session for the rows of a CTE `account`, which has an `id`.
+def _user_json(source: str) -> str:
+    """Return the SQL of a user's JSON; `source` has the columns of `users`."""
+    return f"""
+    (SELECT row_to_json(u)::text
+     FROM (SELECT {source}.id, {source}.email, {source}.created_at AS "createdAt") AS u)
+    """
+
+
+# Begins a session for the row of a CTE `account`, which has an `id`.
 _BEGIN_SESSION = """
 session AS (
   INSERT INTO sessions (user_id, expires_at, user_agent, ip_address)
@@ -36,11 +40,12 @@ session AS (
 def insert_user(
     email: str, email_key: str, password_hash: str, user_agent: str | None, ip_address: str | None
 ) -> Row:
-    """Insert a user with a first session; give its id, JSON, session id and refresh token id.
+    """Insert a user with a first session.
 
-    Raises `ServiceError` `email_taken`.
+    Returns the user's id and JSON, the session's id and the refresh token's id. Raises
+    `ServiceError` `email_taken`.
     """
-    [row] = database().execute(
+    [row] = components().database.execute(
         f"""
         /* insert_user */
         WITH account AS (
@@ -48,8 +53,8 @@ def insert_user(
           VALUES (%(email)s, %(email_key)s, %(password_hash)s)
           RETURNING id, email, created_at
         ), {_BEGIN_SESSION}
-        SELECT users.id::text, {USER_JSON}, session.id::text, token.id::text
-        FROM account AS users, session, token
+        SELECT account.id::text, {_user_json("account")}, session.id::text, token.id::text
+        FROM account, session, token
         """,
         {
             "email": email,
@@ -64,8 +69,8 @@ def insert_user(
 
 
 def find_credentials(email_key: str) -> Row | None:
-    """Give the id and the password hash of the user with this email, or None."""
-    rows = database().query(
+    """Return the id and the password hash of the user with this email, or None."""
+    rows = components().database.query(
         """
         /* find_credentials */
         SELECT id::text, password_hash
@@ -78,8 +83,8 @@ def find_credentials(email_key: str) -> Row | None:
 
 
 def find_password_hash(user_id: str, session_id: str) -> str | None:
-    """Give the password hash of a user whose session is live, or None."""
-    rows = database().query(
+    """Return the password hash of a user whose session is live, or None."""
+    rows = components().database.query(
         """
         /* find_password_hash */
         SELECT users.password_hash
@@ -101,12 +106,12 @@ def insert_session(
     user_agent: str | None,
     ip_address: str | None,
 ) -> Row | None:
-    """Begin a session, unless the password changed since it was verified.
+    """Insert a session, unless the password changed since it was verified.
 
-    The lock on the user makes a login and a password change happen one after the other. Gives
-    the user's JSON, the session id and the refresh token id, or None.
+    The lock on the user makes a login and a password change happen one after the other. Returns
+    the user's JSON, the session's id and the refresh token's id, or None.
     """
-    rows = database().execute(
+    rows = components().database.execute(
         f"""
         /* insert_session */
         WITH account AS (
@@ -116,8 +121,8 @@ def insert_session(
             AND password_hash = %(verified_hash)s
           RETURNING id, email, created_at
         ), {_BEGIN_SESSION}
-        SELECT {USER_JSON}, session.id::text, token.id::text
-        FROM account AS users, session, token
+        SELECT {_user_json("account")}, session.id::text, token.id::text
+        FROM account, session, token
         """,
         {
             "user_id": user_id,
@@ -132,14 +137,14 @@ def insert_session(
 
 
 def rotate_refresh_token(session_id: str, token_id: str) -> Row | None:
-    """Use a refresh token up and make its successor, where it may still be used.
+    """Mark a refresh token as used and insert its successor.
 
-    Gives the user's JSON and the new token's id; None where the session has ended or the token
-    was used up more than `GRACE_SECONDS` ago. Each answer within that time has a token of its
-    own: whichever of them the client keeps is a fresh one. The lock on the session comes first,
-    here as where a session ends, so that the two can't deadlock.
+    Returns the user's JSON and the new token's id, or None if the session has ended or the token
+    was used more than `GRACE_SECONDS` ago. Each refresh within that time gets a token of its own,
+    so that whichever the client keeps is unused. The session is locked first, as it is where a
+    session ends, so that the two can't deadlock.
     """
-    rows = database().execute(
+    rows = components().database.execute(
         f"""
         /* rotate_refresh_token */
         WITH session AS (
@@ -174,7 +179,7 @@ def rotate_refresh_token(session_id: str, token_id: str) -> Row | None:
           FROM used
           RETURNING id
         )
-        SELECT {USER_JSON}, token.id::text
+        SELECT {_user_json("users")}, token.id::text
         FROM token, session
         JOIN users ON users.id = session.user_id
         """,
@@ -189,8 +194,8 @@ def rotate_refresh_token(session_id: str, token_id: str) -> Row | None:
 
 
 def delete_session(user_id: str, session_id: str) -> bool:
-    """End a session of a user; False where it has no such session."""
-    rows = database().execute(
+    """Delete a session of a user; return whether there was a live one."""
+    rows = components().database.execute(
         """
         /* delete_session */
         DELETE FROM sessions
@@ -204,11 +209,11 @@ def delete_session(user_id: str, session_id: str) -> bool:
 
 
 def find_user(user_id: str, session_id: str) -> str | None:
-    """Give the JSON of a user whose session is live, or None."""
-    rows = database().query(
+    """Return the JSON of a user whose session is live, or None."""
+    rows = components().database.query(
         f"""
         /* find_user */
-        SELECT {USER_JSON}
+        SELECT {_user_json("users")}
         FROM users
         JOIN sessions ON sessions.user_id = users.id
         WHERE users.id = %(user_id)s::uuid
@@ -221,8 +226,8 @@ def find_user(user_id: str, session_id: str) -> str | None:
 
 
 def list_sessions(user_id: str, session_id: str) -> list[Row]:
-    """Give the JSON of each live session of a user, newest first, and whether it is this one."""
-    return database().query(
+    """Return each live session of a user, newest first: its JSON, and whether it is this one."""
+    return components().database.query(
         """
         /* list_sessions */
         SELECT row_to_json(s)::text, s.current
@@ -241,13 +246,14 @@ def list_sessions(user_id: str, session_id: str) -> list[Row]:
 
 
 def update_password(user_id: str, session_id: str, verified_hash: str, new_hash: str) -> bool:
-    """Change the password and end every other session of the user.
+    """Change the password and delete every other session of the user.
 
-    False where the password changed since it was verified. Three statements, one transaction: the
-    first takes the user's lock, and the second sees the sessions of logins that held it before.
+    Returns False if the password changed since it was verified. Three statements run in one
+    transaction: the first locks the user, and the second sees the sessions of logins that held
+    the lock before.
     """
     return bool(
-        database().execute(
+        components().database.execute(
             """
             /* update_password */
             UPDATE users
@@ -281,9 +287,9 @@ def update_password(user_id: str, session_id: str, verified_hash: str, new_hash:
 
 
 def delete_user(user_id: str, verified_hash: str) -> bool:
-    """Delete a user and all that it owns, unless its password changed since it was verified."""
+    """Delete a user with all that it owns, unless its password changed since it was verified."""
     return bool(
-        database().execute(
+        components().database.execute(
             """
             /* delete_user */
             DELETE FROM users

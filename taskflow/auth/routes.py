@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from flask import Response, g, request
+from flask import Response, request
 
-from taskflow.api import json_response, no_content
 from taskflow.auth import queries, service, tokens
+from taskflow.auth.credentials import authenticate_any, authenticate_refresh
 from taskflow.auth.schemas import (
     CREDENTIALS,
     PASSWORD,
@@ -22,27 +22,25 @@ from taskflow.auth.schemas import (
     SessionListSchema,
     UserSchema,
 )
-from taskflow.auth.service import Session
-from taskflow.errors import ServiceError, compact_json
-from taskflow.fields import is_uuid
-from taskflow.openapi import Blueprint, uuid_parameter
+from taskflow.auth.service import Client, Session
+from taskflow.errors import ServiceError
+from taskflow.http.answers import compact_json, json_response, no_content
+from taskflow.http.context import request_context
+from taskflow.http.fields import is_uuid
+from taskflow.http.openapi import COOKIES, uuid_parameter
+from taskflow.http.parsing import header_of
+from taskflow.http.routing import Blueprint
+
+USER_AGENT_LENGTH = 256  # characters kept: enough to recognise one's own device
 
 blueprint = Blueprint(
     "auth", __name__, url_prefix="/api/v1/auth", description="Accounts and sessions."
 )
 
-COOKIES = {
-    "Set-Cookie": {
-        "description": "`access_token`, `refresh_token` and `csrf_token`, each in its own.",
-        "schema": {"type": "string"},
-    }
-}
-SESSION_ID = uuid_parameter("session_id", SESSION["id"])
 
-
-@blueprint.route("/register", methods=["POST"])
-@blueprint.errors("email_taken")
-@blueprint.doc(security=[])
+@blueprint.route(
+    "/register", methods=["POST"], public=True, budget="passwords", errors=("email_taken",)
+)
 @blueprint.arguments(RegistrationSchema, example=CREDENTIALS)
 @blueprint.response(201, SessionBodySchema, example=SESSION_BODY, headers=COOKIES)
 def register(body: dict[str, Any]) -> Response:
@@ -50,121 +48,139 @@ def register(body: dict[str, Any]) -> Response:
 
     Begins its first session. `ann@example.com` and `Ann@Example.com` are one account.
     """
-    return _session_response(service.register(request, **body), 201)
+    return _session_response(service.register(**body, client=_client()), 201)
 
 
-@blueprint.route("/login", methods=["POST"])
-@blueprint.errors("invalid_credentials")
-@blueprint.doc(security=[])
+@blueprint.route(
+    "/login", methods=["POST"], public=True, budget="passwords", errors=("invalid_credentials",)
+)
 @blueprint.arguments(LoginSchema, example=CREDENTIALS)
 @blueprint.response(200, SessionBodySchema, example=SESSION_BODY, headers=COOKIES)
 def login(body: dict[str, Any]) -> Response:
     """Log in.
 
-    Begins a session beside those that there are. An unknown email and a wrong password are
-    answered alike.
+    Begins a new session; other sessions of the account go on. An unknown email and a wrong
+    password get the same answer.
     """
-    return _session_response(service.login(request, **body))
+    return _session_response(service.login(**body, client=_client()))
 
 
-@blueprint.route("/refresh", methods=["POST"])
-@blueprint.errors("auth_revoked")
+@blueprint.route("/refresh", methods=["POST"], public=True, errors=("auth_revoked",))
 @blueprint.doc(security=[{"refreshAuth": []}, {"bearerAuth": []}])
 @blueprint.response(200, SessionBodySchema, example=SESSION_BODY, headers=COOKIES)
 def refresh() -> Response:
     """Refresh a session.
 
-    Takes the refresh token from its cookie, else as a bearer, and rotates it. A token that was
-    rotated out works for 30 seconds more; after that, its use ends the session.
+    Takes the refresh token from its cookie, or else as a bearer, and rotates it. A used token
+    works for another 30 seconds. Using it later ends the session.
     """
-    return _session_response(service.refresh(request))
+    return _session_response(service.refresh(authenticate_refresh(request)))
 
 
-@blueprint.route("/logout", methods=["POST"])
+@blueprint.route("/logout", methods=["POST"], public=True)
 @blueprint.doc(security=[{"refreshAuth": []}, {"bearerAuth": []}, {"cookieAuth": []}])
 @blueprint.response(204, headers=COOKIES)
 def logout() -> Response:
     """Log out.
 
-    Ends the session of the refresh or access token that came, and clears the cookies.
+    Ends the session of the refresh or access token, and clears the cookies.
     """
-    g.user_id = service.logout(request)
+    claims = authenticate_any(request)
+    request_context().user_id = claims.user_id
+    queries.delete_session(claims.user_id, claims.session_id)
     response = no_content()
     tokens.clear_cookies(response)
     return response
 
 
-@blueprint.route("/me", methods=["GET"])
-@blueprint.errors("auth_revoked")
+@blueprint.route("/me", methods=["GET"], errors=("auth_revoked",))
 @blueprint.response(200, UserSchema, example=USER)
 def get_account() -> Response:
-    """Get the account that is logged in.
+    """Get the account.
 
-    It knows of a logout at once, where tasks open to an access token until it expires.
+    Returns 401 as soon as the session has ended.
     """
-    user = queries.find_user(g.user_id, g.session_id)
+    context = request_context()
+    user = queries.find_user(context.user_id, context.session_id)
     if user is None:
         raise ServiceError("auth_revoked")
     return json_response(user)
 
 
-@blueprint.route("/me", methods=["DELETE"])
-@blueprint.errors("auth_revoked", "invalid_credentials")
+@blueprint.route(
+    "/me",
+    methods=["DELETE"],
+    budget="passwords",
+    errors=("auth_revoked", "invalid_credentials"),
+)
 @blueprint.arguments(AccountDeletionSchema, example=PASSWORD)
 @blueprint.response(204, headers=COOKIES)
 def delete_account(body: dict[str, Any]) -> Response:
-    """Delete the account that is logged in.
+    """Delete the account.
 
-    With its sessions and tasks, for good. The email is free again.
+    Deletes its sessions and tasks too, for good. The email can be registered again.
     """
-    service.delete_account(g.user_id, g.session_id, body["password"])
+    context = request_context()
+    service.delete_account(context.user_id, context.session_id, body["password"])
     response = no_content()
     tokens.clear_cookies(response)
     return response
 
 
-@blueprint.route("/password", methods=["PUT"])
-@blueprint.errors("auth_revoked", "invalid_credentials")
+@blueprint.route(
+    "/password",
+    methods=["PUT"],
+    budget="passwords",
+    errors=("auth_revoked", "invalid_credentials"),
+)
 @blueprint.arguments(PasswordChangeSchema, example=PASSWORD_CHANGE)
 @blueprint.response(204)
 def change_password(body: dict[str, Any]) -> Response:
     """Change the password.
 
-    Ends every other session; this one goes on, with its tokens.
+    Ends every other session. This one goes on with its tokens.
     """
-    service.change_password(g.user_id, g.session_id, body["currentPassword"], body["newPassword"])
+    context = request_context()
+    service.change_password(
+        context.user_id, context.session_id, body["currentPassword"], body["newPassword"]
+    )
     return no_content()
 
 
-@blueprint.route("/sessions", methods=["GET"])
-@blueprint.errors("auth_revoked")
+@blueprint.route("/sessions", methods=["GET"], errors=("auth_revoked",))
 @blueprint.response(200, SessionListSchema, example=SESSION_LIST)
 def list_sessions() -> Response:
-    """List the sessions that have not ended.
+    """List the live sessions.
 
-    Newest first; `current` is the one that asks.
+    The newest comes first. `current` marks the session of this request.
     """
-    sessions = queries.list_sessions(g.user_id, g.session_id)
+    context = request_context()
+    sessions = queries.list_sessions(context.user_id, context.session_id)
     if not any(current for _, current in sessions):
         raise ServiceError("auth_revoked")
     return json_response(f'{{"data":[{",".join(text for text, _ in sessions)}]}}')
 
 
-@blueprint.route("/sessions/<session_id>", methods=["DELETE"], parameters=[SESSION_ID])
-@blueprint.errors("not_found")
+@blueprint.route(
+    "/sessions/<session_id>",
+    methods=["DELETE"],
+    errors=("not_found",),
+    parameters=[uuid_parameter("session_id", SESSION["id"])],
+)
 @blueprint.response(204)
 def revoke_session(session_id: str) -> Response:
     """Revoke a session.
 
-    It can't be refreshed from now on; its access token ends within 15 minutes.
+    It can't be refreshed any more. Its access token expires within 15 minutes.
     """
-    if not is_uuid(session_id) or not queries.delete_session(g.user_id, session_id):
+    user_id = request_context().user_id
+    if not is_uuid(session_id) or not queries.delete_session(user_id, session_id):
         raise ServiceError("not_found")
     return no_content()
 
 
 def _session_response(session: Session, status: int = 200) -> Response:
-    g.user_id = session.user_id
+    request_context().user_id = session.user_id
     body = {
         "accessToken": session.tokens.access,
         "tokenType": "Bearer",
@@ -174,3 +190,11 @@ def _session_response(session: Session, status: int = 200) -> Response:
     response = json_response(f'{{"user":{session.user},{compact_json(body)[1:]}', status)
     tokens.set_cookies(response, session.tokens)
     return response
+
+
+def _client() -> Client:
+    agent, address = header_of(request, "User-Agent"), request.remote_addr
+    return Client(
+        agent and agent.replace("\0", "")[:USER_AGENT_LENGTH],
+        address and address.replace("\0", ""),
+    )

@@ -1,4 +1,4 @@
-"""What the account and session routes take and give."""
+"""Schemas of accounts and sessions, with the examples of the OpenAPI document."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from marshmallow.exceptions import ValidationError
 
 from taskflow.auth import passwords
 from taskflow.auth.tokens import ACCESS_SECONDS
-from taskflow.fields import Text
+from taskflow.http.fields import Text
 
-# What the document shows; a test sends it, and compares what comes back.
+# A test sends these examples and compares the answers with them.
 CREDENTIALS = {"email": "ann@example.com", "password": "three purple teapots"}
 PASSWORD = {"password": CREDENTIALS["password"]}
 PASSWORD_CHANGE = {
@@ -48,26 +48,26 @@ class Email(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if not text.isprintable():  # what can't be seen must not tell two accounts apart
+        if not text.isprintable():  # two accounts must not look the same
             raise ValidationError(validate.Email.default_message)
         return text
 
 
 def _new_password() -> Text:
-    description = "Any characters; the common passwords are refused."
+    description = "Any characters. Common passwords are refused."
     return Text(8, 128, required=True, metadata={"description": description})
 
 
 def _known_password() -> Text:
-    # Longer than any password may be: a wrong one is answered as such.
+    # Longer than any password may be, so that a long guess is a wrong password.
     return Text(0, 1024, required=True)
 
 
 class RegistrationSchema(Schema):
-    """Email and password of a new account."""
+    """The email and password of a new account."""
 
     class Meta:
-        """Refuse other fields."""
+        """Refuse unknown fields."""
 
         unknown = RAISE
 
@@ -81,10 +81,10 @@ class RegistrationSchema(Schema):
 
 
 class LoginSchema(Schema):
-    """Email and password of an account."""
+    """The email and password of an account."""
 
     class Meta:
-        """Refuse other fields."""
+        """Refuse unknown fields."""
 
         unknown = RAISE
 
@@ -93,10 +93,10 @@ class LoginSchema(Schema):
 
 
 class PasswordChangeSchema(Schema):
-    """The password that is, and the one that shall be."""
+    """The current password and the new one."""
 
     class Meta:
-        """Refuse other fields."""
+        """Refuse unknown fields."""
 
         unknown = RAISE
 
@@ -110,10 +110,10 @@ class PasswordChangeSchema(Schema):
 
 
 class AccountDeletionSchema(Schema):
-    """The password, once more."""
+    """The password of the account, as a confirmation."""
 
     class Meta:
-        """Refuse other fields."""
+        """Refuse unknown fields."""
 
         unknown = RAISE
 
@@ -122,7 +122,7 @@ class AccountDeletionSchema(Schema):
 
 def _refuse_common(password: str) -> None:
     if passwords.is_common(password):
-        raise ValidationError("Must not be one of the common passwords.")
+        raise ValidationError("Must not be a common password.")
 
 
 class UserSchema(Schema):
@@ -134,7 +134,7 @@ class UserSchema(Schema):
 
 
 class SessionBodySchema(Schema):
-    """What a client needs to begin or go on."""
+    """The user and the tokens of a session."""
 
     user = fields.Nested(UserSchema, required=True)
     accessToken = fields.String(required=True)
@@ -142,7 +142,7 @@ class SessionBodySchema(Schema):
     expiresIn = fields.Integer(required=True, metadata={"description": "Seconds."})
     csrfToken = fields.String(
         required=True,
-        metadata={"description": "For X-CSRF-Token; one value from login to logout."},
+        metadata={"description": "The value of X-CSRF-Token, from login to logout."},
     )
 
 

@@ -1,4 +1,4 @@
-"""Tasks                                                                               (COM-003)."""
+"""Tasks (COM-003)."""
 
 from taskflow.tasks.routes import blueprint
 

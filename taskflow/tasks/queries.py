@@ -1,31 +1,40 @@
-"""The SQL of tasks, one statement a function; every one names the user.
+"""The SQL of tasks, one statement a function. Every statement names the user.
 
-PostgreSQL makes the JSON of a task, in the one shape below, and it is passed through as text.
+PostgreSQL builds the JSON of a task, and the service passes it on as text.
 """
 
 from typing import Any, NamedTuple
 
-from taskflow.db import database
-from taskflow.pool import Row
+from taskflow.database import Row
+from taskflow.http.context import components
 from taskflow.tasks.cursors import Position
 from taskflow.tasks.headers import IdempotencyKey
 
-TASK_JSON = """
-(SELECT row_to_json(t)::text
- FROM (
-   SELECT tasks.id, tasks.user_id AS "userId", tasks.title, tasks.description, tasks.status,
-          tasks.priority, tasks.tags,
-          CASE WHEN tasks.due_is_day THEN to_json((tasks.due_at AT TIME ZONE 'UTC')::date)
-               ELSE to_json(tasks.due_at)
-          END AS "dueDate",
-          tasks.completed_at AS "completedAt", tasks.created_at AS "createdAt",
-          tasks.updated_at AS "updatedAt"
- ) AS t)
-"""
+
+def task_json(source: str) -> str:
+    """Return the SQL of a task's JSON, the one place for its shape.
+
+    `source` is the table or the CTE that has the columns of `tasks`.
+    """
+    return f"""
+    (SELECT row_to_json(t)::text
+     FROM (
+       SELECT {source}.id, {source}.user_id AS "userId", {source}.title, {source}.description,
+              {source}.status, {source}.priority, {source}.tags,
+              CASE WHEN {source}.due_is_day THEN to_json(({source}.due_at AT TIME ZONE 'UTC')::date)
+                   ELSE to_json({source}.due_at)
+              END AS "dueDate",
+              {source}.completed_at AS "completedAt", {source}.created_at AS "createdAt",
+              {source}.updated_at AS "updatedAt"
+     ) AS t)
+    """
+
+
+TASK_JSON = task_json("tasks")
 
 
 class SortKey(NamedTuple):
-    """What to order by, and its type; each has its index in schema.sql."""
+    """An SQL expression to order by, and its type; each has an index in schema.sql."""
 
     expression: str
     type: str
@@ -70,19 +79,19 @@ IF_VERSION = "AND version = ANY(%(versions)s::integer[])"
 REMEMBER_KEY = """, remembered AS (
           INSERT INTO idempotency_keys (user_id, key, body_digest, task_id)
           SELECT user_id, %(key)s, %(body_digest)s, id
-          FROM tasks
+          FROM inserted
         )"""
 
 
 def insert_task(
     user_id: str, values: dict[str, Any], limit: int, idempotency: IdempotencyKey | None
 ) -> Row | None:
-    """Insert a task and give its id, version and JSON; None where the user may hold no more.
+    """Insert a task and return its id, version and JSON, or None at the user's limit.
 
-    The count on the user's row, which the statement locks, makes the limit exact. Raises
-    `ServiceError` `idempotency_key_reused` where the key is there already: nothing is made.
+    The statement locks the user's row, whose count makes the limit exact. Raises `ServiceError`
+    `idempotency_key_reused`, and inserts nothing, if the key exists.
     """
-    rows = database().execute(
+    rows = components().database.execute(
         f"""
         /* insert_task */
         WITH room AS (
@@ -91,7 +100,7 @@ def insert_task(
           WHERE id = %(user_id)s::uuid
             AND task_count < %(limit)s
           RETURNING id
-        ), tasks AS (
+        ), inserted AS (
           INSERT INTO tasks (user_id, title, description, status, priority, tags,
                              due_at, due_is_day, completed_at)
           SELECT id, %(title)s, %(description)s, %(status)s, %(priority)s, %(tags)s::text[],
@@ -100,8 +109,8 @@ def insert_task(
           FROM room
           RETURNING *
         ){REMEMBER_KEY if idempotency else ""}
-        SELECT id::text, version, {TASK_JSON}
-        FROM tasks
+        SELECT id::text, version, {task_json("inserted")}
+        FROM inserted
         """,
         {
             **values,
@@ -114,11 +123,12 @@ def insert_task(
 
 
 def find_replay(user_id: str, key: str) -> Row | None:
-    """Give what a live Idempotency-Key made: its digest and the task's id, version and JSON.
+    """Return an Idempotency-Key's digest and its task's id, version and JSON.
 
-    The id is None where the task has been deleted since. None where there is no such key.
+    The id is None if the task has been deleted. Returns None for a key that is unknown or more
+    than a day old.
     """
-    rows = database().query(
+    rows = components().database.query(
         f"""
         /* find_replay */
         SELECT body_digest, tasks.id::text, tasks.version, {TASK_JSON}
@@ -134,8 +144,8 @@ def find_replay(user_id: str, key: str) -> Row | None:
 
 
 def delete_expired_key(user_id: str, key: str) -> None:
-    """Forget an Idempotency-Key that is more than a day old."""
-    database().execute(
+    """Delete an Idempotency-Key if it is more than a day old."""
+    components().database.execute(
         """
         /* delete_expired_key */
         DELETE FROM idempotency_keys
@@ -148,9 +158,9 @@ def delete_expired_key(user_id: str, key: str) -> None:
 
 
 def user_exists(user_id: str) -> bool:
-    """Whether the account is still there."""
+    """Return whether the account still exists."""
     return bool(
-        database().query(
+        components().database.query(
             """
             /* user_exists */
             SELECT 1
@@ -163,8 +173,8 @@ def user_exists(user_id: str) -> bool:
 
 
 def find_task(user_id: str, task_id: str) -> Row | None:
-    """Give a task's version and JSON, or None."""
-    rows = database().query(
+    """Return a task's version and JSON, or None."""
+    rows = components().database.query(
         f"""
         /* find_task */
         SELECT version, {TASK_JSON}
@@ -180,16 +190,16 @@ def find_task(user_id: str, task_id: str) -> Row | None:
 def list_tasks(
     user_id: str, sort: str, filters: dict[str, Any], after: Position | None, limit: int
 ) -> list[Row]:
-    """Give the JSON, the sort key's text and the id of the tasks after a position, in order.
+    """Return the JSON, the sort key as text and the id of the tasks after a position, in order.
 
-    The texts have names of their own: ORDER BY would take them for the columns.
+    The texts are aliased, because ORDER BY would otherwise take them for the columns.
     """
     key, key_type = SORT_KEYS[sort]
     direction, beyond = ("DESC", "<") if sort.startswith("-") else ("ASC", ">")
     conditions = [FILTERS[name] for name in filters]
     if after:
         conditions.append(f"({key}, id) {beyond} (%(after_key)s::{key_type}, %(after_id)s::uuid)")
-    return database().query(
+    return components().database.query(
         f"""
         /* list_tasks */
         SELECT {TASK_JSON}, ({key})::text AS key, id::text AS task_id
@@ -212,11 +222,11 @@ def list_tasks(
 def update_task(
     user_id: str, task_id: str, values: dict[str, Any], versions: list[int] | None
 ) -> Row | None:
-    """Change a task and give its new version and JSON; None where no such version is there.
+    """Update a task and return its new version and JSON, or None if there is none to update.
 
-    With `versions` None any version will do.
+    `versions` limits the update to these versions; with None any will do.
     """
-    rows = database().execute(
+    rows = components().database.execute(
         f"""
         /* update_task */
         UPDATE tasks
@@ -233,12 +243,13 @@ def update_task(
 
 
 def delete_task(user_id: str, task_id: str, versions: list[int] | None) -> bool:
-    """Delete a task; False where no such version is there. With None any version will do.
+    """Delete a task and return whether it was there in one of these versions, or in any with None.
 
-    The lock on the user comes first, here as where an account is deleted: no deadlock.
+    The user is locked first, as it is where an account is deleted, so that the two can't
+    deadlock.
     """
     return bool(
-        database().execute(
+        components().database.execute(
             f"""
             /* delete_task */
             WITH owner AS (

@@ -3,11 +3,14 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Response, g, request
+from flask import Response, request
 
-from taskflow.api import json_response, no_content
-from taskflow.errors import compact_json
-from taskflow.openapi import Blueprint, header_parameter, uuid_parameter
+from taskflow import metrics
+from taskflow.database import Row
+from taskflow.http.answers import compact_json, json_response, no_content
+from taskflow.http.context import components, request_context
+from taskflow.http.openapi import header_parameter, uuid_parameter
+from taskflow.http.routing import Blueprint
 from taskflow.tasks import service
 from taskflow.tasks.headers import etag, idempotency_key, if_match, if_none_match
 from taskflow.tasks.schemas import (
@@ -30,23 +33,21 @@ CREATED = {
     **ETAG,
     "Location": {"schema": {"type": "string"}},
     "Idempotency-Replayed": {
-        "description": "`true` where an earlier request made the task.",
+        "description": "`true` if an earlier request created the task.",
         "schema": {"type": "string", "enum": ["true"]},
     },
 }
 LINK = {"Link": {"description": 'The next page, `rel="next"`.', "schema": {"type": "string"}}}
-
-
 _TAGS = r'^\s*(\*|(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*)\s*$'
 IF_MATCH = header_parameter(
-    "If-Match", "ETags or `*`: change the task in no other version.", pattern=_TAGS
+    "If-Match", "ETags or `*`. Changes the task only in one of these versions.", pattern=_TAGS
 )
 IF_NONE_MATCH = header_parameter(
-    "If-None-Match", "ETags or `*`: 304 where the task has it.", pattern=_TAGS
+    "If-None-Match", "ETags or `*`. Answers 304 if the task has one of them.", pattern=_TAGS
 )
 IDEMPOTENCY_KEY = header_parameter(
     "Idempotency-Key",
-    "A repeat within 24 hours makes nothing and gives the task made the first time.",
+    "A repeat within 24 hours creates nothing and returns the task created the first time.",
     pattern="^[\\x21-\\x7e]{1,255}$",
 )
 TASK_ID = uuid_parameter("task_id", TASK["id"])
@@ -63,13 +64,13 @@ PATCH_TYPES = {"content": {"application/json": PATCH, "application/merge-patch+j
 def list_tasks(query: dict[str, Any]) -> Response:
     """List tasks.
 
-    A page at a time: `nextCursor`, and `Link`, lead to the next one. Walking on meets every
-    task that was there all along exactly once.
+    Returns a page. `nextCursor` and the `Link` header lead to the next one. Following them visits
+    every task that existed all along exactly once.
     """
-    page = service.list_tasks(g.user_id, query)
-    response = json_response(
-        f'{{"data":[{",".join(page.tasks)}],"nextCursor":{compact_json(page.next_cursor)}}}'
-    )
+    secrets = components().config.jwt_secrets
+    page = service.list_tasks(request_context().user_id, query, secrets)
+    cursor = compact_json(page.next_cursor)
+    response = json_response(f'{{"data":[{",".join(page.tasks)}],"nextCursor":{cursor}}}')
     if page.next_cursor:
         kept = [(k, v) for k, v in request.args.items(multi=True) if k != "cursor"]
         target = urlencode([*kept, ("cursor", page.next_cursor)])
@@ -77,66 +78,103 @@ def list_tasks(query: dict[str, Any]) -> Response:
     return response
 
 
-@blueprint.route("", methods=["POST"])
-@blueprint.errors("task_limit_exceeded", "idempotency_key_reused", "task_not_found", "auth_revoked")
+@blueprint.route(
+    "",
+    methods=["POST"],
+    errors=("task_limit_exceeded", "idempotency_key_reused", "task_not_found", "auth_revoked"),
+)
 @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
 @blueprint.arguments(TaskCreationSchema, example=NEW_TASK)
 @blueprint.response(201, TaskSchema, example=TASK, headers=CREATED)
 def create_task(body: dict[str, Any]) -> Response:
     """Create a task.
 
-    With an `Idempotency-Key`, a repeat of the same body gives the task made the first time, as
-    it now is, or 404 where it has been deleted since.
+    With an `Idempotency-Key`, repeating the same body returns the task created the first time, as
+    it is now, or 404 if it has been deleted.
     """
-    task = service.create_task(g.user_id, body, idempotency_key(request))
-    response = json_response(
-        task.json, 201, ETag=etag(task.version), Location=f"{request.path}/{task.task_id}"
-    )
+    limit = components().config.max_tasks_per_user
+    key = idempotency_key(request)
+    task = service.create_task(request_context().user_id, body, limit, key)
+    location = f"{request.path}/{task.task_id}"
+    response = json_response(task.json, 201, ETag=etag(task.version), Location=location)
     if task.replayed:
         response.headers["Idempotency-Replayed"] = "true"
+    else:
+        metrics.tasks_created.inc()
     return response
 
 
-@blueprint.route("/<task_id>", methods=["GET"], parameters=[TASK_ID])
-@blueprint.errors("task_not_found")
+@blueprint.route("/<task_id>", methods=["GET"], parameters=[TASK_ID], errors=("task_not_found",))
 @blueprint.doc(parameters=[IF_NONE_MATCH])
 @blueprint.response(200, TaskSchema, example=TASK, headers=ETAG)
 @blueprint.alt_response(304, headers=ETAG)
 def get_task(task_id: str) -> Response:
     """Get a task.
 
-    Its `ETag` is what `If-Match` takes when the task is changed. Another user's task is a 404 too.
+    Send its `ETag` as `If-Match` when you change the task. Another user's task is a 404 too.
     """
-    version, text = service.get_task(g.user_id, task_id)
+    version, text = service.get_task(request_context().user_id, task_id)
     if if_none_match(request, version):
         return Response(status=304, headers={"ETag": etag(version)})
-    return json_response(text, ETag=etag(version))
+    return _task_response(version, text)
 
 
-@blueprint.route("/<task_id>", methods=["PUT", "PATCH"], parameters=[TASK_ID])
-@blueprint.errors("task_not_found", "precondition_failed")
+@blueprint.route(
+    "/<task_id>",
+    methods=["PUT"],
+    parameters=[TASK_ID],
+    errors=("task_not_found", "precondition_failed"),
+)
+@blueprint.doc(parameters=[IF_MATCH], requestBody=PATCH_TYPES)
+@blueprint.arguments(TaskPatchSchema)
+@blueprint.response(200, TaskSchema, example=PATCHED_TASK, headers=ETAG)
+def replace_task(body: dict[str, Any], task_id: str) -> Response:
+    """Update a task with PUT.
+
+    Does the same as PATCH, on purpose: fields that the body leaves out keep their values.
+    """
+    return _task_response(*_update(task_id, body))
+
+
+@blueprint.route(
+    "/<task_id>",
+    methods=["PATCH"],
+    parameters=[TASK_ID],
+    errors=("task_not_found", "precondition_failed"),
+)
 @blueprint.doc(parameters=[IF_MATCH], requestBody=PATCH_TYPES)
 @blueprint.arguments(TaskPatchSchema)
 @blueprint.response(200, TaskSchema, example=PATCHED_TASK, headers=ETAG)
 def update_task(body: dict[str, Any], task_id: str) -> Response:
-    """Change a task.
+    """Update a task.
 
-    PUT and PATCH are one: what the body leaves out keeps its value, null clears a field that
-    may be null (JSON Merge Patch, RFC 7396). With `If-Match`, nobody else's change is lost: 412
-    where the task has changed since.
+    Fields that the body leaves out keep their values, and null clears a field that may be null
+    (JSON Merge Patch, RFC 7396). With `If-Match` the answer is 412 if the task has changed since,
+    so that no other change is lost.
     """
-    version, text = service.update_task(g.user_id, task_id, body, if_match(request))
-    return json_response(text, ETag=etag(version))
+    return _task_response(*_update(task_id, body))
 
 
-@blueprint.route("/<task_id>", methods=["DELETE"], parameters=[TASK_ID])
-@blueprint.errors("task_not_found", "precondition_failed")
+@blueprint.route(
+    "/<task_id>",
+    methods=["DELETE"],
+    parameters=[TASK_ID],
+    errors=("task_not_found", "precondition_failed"),
+)
 @blueprint.doc(parameters=[IF_MATCH])
 @blueprint.response(204)
 def delete_task(task_id: str) -> Response:
     """Delete a task.
 
-    For good; a second time is a 404.
+    It is deleted for good. Deleting it again answers 404.
     """
-    service.delete_task(g.user_id, task_id, if_match(request))
+    service.delete_task(request_context().user_id, task_id, if_match(request))
     return no_content()
+
+
+def _update(task_id: str, body: dict[str, Any]) -> Row:
+    return service.update_task(request_context().user_id, task_id, body, if_match(request))
+
+
+def _task_response(version: int, text: str) -> Response:
+    return json_response(text, ETag=etag(version))

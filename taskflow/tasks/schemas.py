@@ -1,11 +1,11 @@
-"""What the task routes take and give."""
+"""Schemas of tasks, with the examples of the OpenAPI document."""
 
 import re
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from taskflow.fields import DayOrInstant, Text
+from taskflow.http.fields import DayOrInstant, Text
 
 STATUSES = ("pending", "in_progress", "completed")
 PRIORITIES = ("low", "medium", "high")
@@ -16,7 +16,7 @@ SORTS = tuple(
 )
 READ_ONLY = ("id", "userId", "completedAt", "createdAt", "updatedAt")
 
-# What the document shows; a test sends it, and compares what comes back.
+# A test sends these examples and compares the answers with them.
 NEW_TASK = {
     "title": "Buy milk",
     "description": "Two litres, from the shop at the corner",
@@ -43,7 +43,7 @@ PATCHED_TASK = {
 TASK_PAGE = {"data": [TASK], "nextCursor": None}
 
 _DUE_DATE = {
-    "description": "A plain day, or an instant with an offset (RFC 3339); 1970 to 2999 in UTC.",
+    "description": "A day, or an instant with an offset (RFC 3339), from 1970 to 2999 in UTC.",
     "examples": ["2026-12-01", "2026-12-01T17:30:00+00:00"],
 }
 
@@ -56,16 +56,16 @@ class Tags(fields.List[str]):
         super().__init__(Text(1, 50, trim=True), metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
-        if isinstance(value, list) and len(value) > 10:  # before half a million are looked at
-            raise ValidationError("Must have 10 items at the most.")
+        if isinstance(value, list) and len(value) > 10:  # before half a million are validated
+            raise ValidationError("Must have at most 10 items.")
         tags = super()._deserialize(value, attr, data, **kwargs)
         if len(set(tags)) < len(tags):
-            raise ValidationError("No two may be equal.")
+            raise ValidationError("Must not have two equal items.")
         return tags
 
 
 class Limit(fields.Integer):
-    """A page's size, in plain digits: int() would take spaces and underscores too."""
+    """A page's size in plain digits; int() would accept spaces and underscores too."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(metadata={"minimum": 1, "maximum": 100, "examples": [50]}, **kwargs)
@@ -77,10 +77,10 @@ class Limit(fields.Integer):
 
 
 class TaskFieldsSchema(Schema):
-    """The fields of a task that a body may hold."""
+    """The fields of a task that a body may contain."""
 
     class Meta:
-        """Refuse other fields."""
+        """Refuse unknown fields."""
 
         unknown = RAISE
 
@@ -97,23 +97,23 @@ class TaskFieldsSchema(Schema):
     updatedAt = fields.AwareDateTime(dump_only=True)
 
     def load(self, data: Any, **kwargs: Any) -> Any:
-        """Load without what is read-only: allowed, so that a task can be sent back, and no more."""
+        """Load all but the read-only fields, so that a task can be sent back as it was read."""
         changeable = {name: value for name, value in data.items() if name not in READ_ONLY}
         return super().load(changeable, **kwargs)
 
 
 class TaskPatchSchema(TaskFieldsSchema):
-    """The fields of a task to change; what is left out keeps its value (RFC 7396)."""
+    """The fields of a task to change; the others keep their values (RFC 7396)."""
 
     def load(self, data: Any, **kwargs: Any) -> Any:
-        """Load what is not empty."""
+        """Load a body that names at least one field."""
         if not data:
-            raise ValidationError({"body": ["Must hold at least one field."]})
+            raise ValidationError({"body": ["Must contain at least one field."]})
         return super().load(data, **kwargs)
 
 
 class TaskCreationSchema(TaskFieldsSchema):
-    """A task to be made."""
+    """A task to create."""
 
     title = Text(1, 200, trim=True, required=True)
     description = Text(0, 2000, allow_none=True, load_default=None)
@@ -124,15 +124,15 @@ class TaskCreationSchema(TaskFieldsSchema):
 
 
 class TaskListQuerySchema(Schema):
-    """Which tasks to list, and in which order."""
+    """The page, the order and the filters of a list."""
 
     limit = Limit(load_default=20)
-    cursor = Text(1, 2000, metadata={"description": "nextCursor of the page before."})
+    cursor = Text(1, 2000, metadata={"description": "The nextCursor of the page before."})
     sort = fields.String(
         load_default="-createdAt",
         validate=validate.OneOf(SORTS),
         metadata={
-            "description": "`-` is descending; tasks without a due date come last.",
+            "description": "`-` means descending. Tasks without a due date come last.",
             "examples": ["dueDate"],
         },
     )
@@ -150,23 +150,23 @@ class TaskListQuerySchema(Schema):
     )
     dueBefore = DayOrInstant(
         metadata={
-            "description": "Exclusive; a plain day is its beginning in UTC.",
+            "description": "Exclusive. A plain day means its beginning in UTC.",
             "examples": ["2027-01-01"],
         }
     )
     dueAfter = DayOrInstant(
         metadata={
-            "description": "Inclusive; a plain day is its beginning in UTC.",
+            "description": "Inclusive. A plain day means its beginning in UTC.",
             "examples": ["2026-12-01"],
         }
     )
     q = Text(
         1,
         200,
-        validate=validate.Regexp(r"[\s\S]*[^\W_]", error="Must hold a letter or a digit."),
+        validate=validate.Regexp(r"[\s\S]*[^\W_]", error="Must contain a letter or a digit."),
         metadata={
-            "description": "Every word of it stands in the title or the description; a word's "
-            "beginning is enough.",
+            "description": "Full-text search: every word must be in the title or the description. "
+            "The beginning of a word is enough.",
             "examples": ["mil"],
         },
     )

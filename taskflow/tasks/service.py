@@ -1,21 +1,20 @@
-"""The rules of tasks: what a create repeats, what an update may overwrite, where a page ends."""
+"""The rules of tasks: idempotent creation, guarded updates, paging."""
 
 import json
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from flask import current_app
-
+from taskflow.database import Row
 from taskflow.errors import ServiceError
-from taskflow.fields import end_of_day, is_uuid, start_of_day
-from taskflow.pool import Row
+from taskflow.http.fields import end_of_day, is_uuid, start_of_day
 from taskflow.tasks import queries
 from taskflow.tasks.cursors import Position, decode_cursor, encode_cursor
 from taskflow.tasks.headers import IdempotencyKey
 
 
 class CreatedTask(NamedTuple):
-    """A task that a create made, now or the first time."""
+    """A task that was created now, or by an earlier request with the same key."""
 
     task_id: str
     version: int
@@ -24,22 +23,22 @@ class CreatedTask(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A page of tasks, each as JSON, and the cursor of the next one."""
+    """A page of tasks, each as JSON, and the cursor of the next page."""
 
     tasks: list[str]
     next_cursor: str | None
 
 
 def create_task(
-    user_id: str, body: dict[str, Any], idempotency: IdempotencyKey | None
+    user_id: str, body: dict[str, Any], limit: int, idempotency: IdempotencyKey | None
 ) -> CreatedTask:
-    """Make a task, or give the one that this Idempotency-Key made before.
+    """Create a task, or return the one that this Idempotency-Key created before.
 
-    Raises `ServiceError` `task_limit_exceeded`, `idempotency_key_reused`, `task_not_found` (the
-    task of a repeat has been deleted) or `auth_revoked`.
+    `limit` is how many tasks the user may have. Raises `ServiceError` `task_limit_exceeded`,
+    `idempotency_key_reused`, `task_not_found` (the task of a repeat has been deleted) or
+    `auth_revoked`.
     """
     values = _columns(body)
-    limit = current_app.extensions["config"].max_tasks_per_user
     while True:
         try:
             row = queries.insert_task(user_id, values, limit, idempotency)
@@ -50,11 +49,11 @@ def create_task(
         replay = _find_replay(user_id, idempotency)
         if replay is not None:
             return replay
-        queries.delete_expired_key(user_id, idempotency.key)  # and try again, as others may
+        queries.delete_expired_key(user_id, idempotency.key)  # and try again
     if row is not None:
         task_id, version, text = row
         return CreatedTask(task_id, version, text, replayed=False)
-    # No room; a repeat needs none.
+    # The user is at the limit, but a repeat creates nothing.
     replay = idempotency and _find_replay(user_id, idempotency)
     if replay:
         return replay
@@ -73,22 +72,26 @@ def _find_replay(user_id: str, idempotency: IdempotencyKey) -> CreatedTask | Non
     return CreatedTask(task_id, version, text, replayed=True)
 
 
-def list_tasks(user_id: str, query: dict[str, Any]) -> Page:
-    """Give a page of the user's tasks; raises `ServiceError` `validation_error` on `cursor`."""
-    limit, sort, cursor = query.pop("limit"), query.pop("sort"), query.pop("cursor", None)
-    filters = {name: _bound(value) for name, value in query.items()}
+def list_tasks(user_id: str, query: dict[str, Any], secrets: Sequence[str]) -> Page:
+    """Return a page of the user's tasks.
+
+    `secrets` sign the cursors, the first of them new ones. Raises `ServiceError`
+    `validation_error` on `cursor`.
+    """
+    limit, sort, cursor = query["limit"], query["sort"], query.get("cursor")
+    filters = {name: _bound(query[name]) for name in queries.FILTERS if name in query}
     listing = json.dumps([sort, sorted(filters.items())], default=str)
-    after = decode_cursor(cursor, listing) if cursor else None
+    after = decode_cursor(cursor, listing, secrets) if cursor else None
     rows = queries.list_tasks(user_id, sort, filters, after, limit + 1)
     next_cursor = None
     if len(rows) > limit:
         _, key, task_id = rows[limit - 1]
-        next_cursor = encode_cursor(Position(key, task_id), listing)
+        next_cursor = encode_cursor(Position(key, task_id), listing, secrets[0])
     return Page([text for text, _, _ in rows[:limit]], next_cursor)
 
 
 def get_task(user_id: str, task_id: str) -> Row:
-    """Give a task's version and JSON; raises `ServiceError` `task_not_found`."""
+    """Return a task's version and JSON; raises `ServiceError` `task_not_found`."""
     row = queries.find_task(user_id, task_id) if is_uuid(task_id) else None
     if row is None:
         raise ServiceError("task_not_found")
@@ -98,7 +101,7 @@ def get_task(user_id: str, task_id: str) -> Row:
 def update_task(
     user_id: str, task_id: str, body: dict[str, Any], versions: list[int] | None
 ) -> Row:
-    """Change a task that is in one of these versions, and give its new version and JSON.
+    """Update a task that is in one of these versions and return its new version and JSON.
 
     Raises `ServiceError` `task_not_found` or `precondition_failed`.
     """
@@ -111,7 +114,7 @@ def update_task(
     elif is_uuid(task_id):
         row = queries.update_task(user_id, task_id, values, versions)
     if row is None:
-        raise _why_not(user_id, task_id, versions)
+        raise _refusal(user_id, task_id, versions)
     return row
 
 
@@ -121,11 +124,11 @@ def delete_task(user_id: str, task_id: str, versions: list[int] | None) -> None:
     Raises `ServiceError` `task_not_found` or `precondition_failed`.
     """
     if not is_uuid(task_id) or not queries.delete_task(user_id, task_id, versions):
-        raise _why_not(user_id, task_id, versions)
+        raise _refusal(user_id, task_id, versions)
 
 
-def _why_not(user_id: str, task_id: str, versions: list[int] | None) -> ServiceError:
-    """Tell a task that is missing from one that is in another version."""
+def _refusal(user_id: str, task_id: str, versions: list[int] | None) -> ServiceError:
+    """Return the error for a task that is missing, or that has another version."""
     if versions is not None:
         get_task(user_id, task_id)
         return ServiceError("precondition_failed")
@@ -133,7 +136,7 @@ def _why_not(user_id: str, task_id: str, versions: list[int] | None) -> ServiceE
 
 
 def _columns(body: dict[str, Any]) -> dict[str, Any]:
-    """Turn a body into columns: a plain day is kept as its last microsecond in UTC."""
+    """Turn a body into columns; a plain day is stored as its last microsecond in UTC."""
     values = dict(body)
     if "dueDate" in values:
         due = values.pop("dueDate")
@@ -144,7 +147,7 @@ def _columns(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bound(value: Any) -> Any:
-    """Turn a filter's value into SQL's and the cursor's: lists in order, a day as its begin."""
+    """Return a filter's value for SQL and the cursor: lists sorted, a day as its beginning."""
     if isinstance(value, list):
         return sorted(set(value))
     if isinstance(value, date) and not isinstance(value, datetime):

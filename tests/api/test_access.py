@@ -9,8 +9,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from taskflow import hooks
 from taskflow.errors import CATALOG
+from taskflow.http.routing import Declaration, declaration_of
 from tests.support.assertions import assert_error
 from tests.support.users import User
 
@@ -19,30 +19,27 @@ PATHS["session_id"] = PATHS["task_id"]
 PATHS["name"] = "swagger-ui.css"
 
 
-def routes(app: Flask) -> Iterator[tuple[str, str, str]]:
-    """Yield endpoint, method and a path of every route."""
+def routes(app: Flask) -> Iterator[tuple[Declaration, str, str]]:
+    """Yield the declaration, each method and a path of every route."""
     for rule in app.url_map.iter_rules():
         with app.test_request_context():
             path = re.sub(r"<(\w+)>", lambda match: PATHS[match[1]], rule.rule)
         for method in sorted(rule.methods - {"OPTIONS"}):
-            yield rule.endpoint, method, path
+            yield declaration_of(app.view_functions[rule.endpoint]), method, path
 
 
 def test_every_route_that_is_not_public_needs_a_token(app: Flask, client: FlaskClient) -> None:
-    met = set()
-    for endpoint, method, path in routes(app):
-        met.add(endpoint)
+    for declaration, method, path in routes(app):
         response = client.open(path, method=method, json={} if method == "POST" else None)
-        if endpoint not in hooks.PUBLIC:
+        if not declaration.public:
             assert response.status_code == 401, (method, path)
             if method != "HEAD":
                 assert_error(response, 401, "auth_missing")
         response.close()
-    assert met >= hooks.PUBLIC | hooks.TAKES_BODY | hooks.TAKES_QUERY
 
 
 def test_the_public_routes_are_exactly_the_listed_ones(app: Flask) -> None:
-    paths = {path for endpoint, _, path in routes(app) if endpoint in hooks.PUBLIC}
+    paths = {path for declaration, _, path in routes(app) if declaration.public}
     assert paths == {
         "/docs",
         "/docs/page.js",

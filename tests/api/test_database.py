@@ -18,9 +18,10 @@ import pytest
 from flask import Flask
 
 from taskflow.config import Config
-from taskflow.db import Database, UnforeseenDatabaseError
+from taskflow.database import Database
+from taskflow.database.errors import UnforeseenDatabaseError
+from taskflow.database.pool import FAILED_SECONDS, Pool
 from taskflow.errors import ServiceError
-from taskflow.pool import FAILED_SECONDS, Pool
 from tests.support.assertions import assert_error
 from tests.support.database import run_sql
 from tests.support.load import wait_for
@@ -250,7 +251,7 @@ def test_idle_connections_are_kept_for_a_burst_and_closed_afterwards(
     for _ in range(3):
         database.query("SELECT 1", {})
     assert opened() == 3
-    monkeypatch.setattr("taskflow.pool.IDLE_SECONDS", 0)
+    monkeypatch.setattr("taskflow.database.pool.IDLE_SECONDS", 0)
     time.sleep(0.7)
     assert opened() == 1
 
@@ -265,7 +266,7 @@ def test_an_unreachable_database_is_logged_once_without_credentials(
     assert_error(response, 503, "database_unavailable")
     assert int(response.headers["Retry-After"]) > 0
     assert "hunter2" not in caplog.text + response.text
-    [record] = caplog.records
+    [record] = [record for record in caplog.records if record.name == "taskflow.errors"]
     assert record.getMessage().startswith("Database unavailable: ")
     assert "Connection refused" in record.getMessage()
 

@@ -24,7 +24,8 @@ from tests.support.postgres import Postgres
 from tests.support.service import ROOT, free_port, production_env
 
 PAUSE = 0.05  # seconds between a client's requests, since the build needs the CPU too
-NEW_COLUMN = "ALTER TABLE tasks ADD COLUMN IF NOT EXISTS note text;"
+NEW_COLUMN = "ALTER TABLE tasks ADD COLUMN note text;"
+SCHEMA_WITH_COLUMN = f"\n{NEW_COLUMN}\nCREATE TABLE schema_migrations"
 BLOCKED = 3  # seconds that a release, and the requests behind it, may wait for a table
 
 pytestmark = [
@@ -93,6 +94,12 @@ class Checkout:
         path.write_text(text.replace(old, new))
         self._git("commit", "--quiet", "-am", f"Change {name}")
 
+    def add(self, name: str, text: str) -> None:
+        """Add a file and commit it."""
+        (self.folder / name).write_text(text)
+        self._git("add", name)
+        self._git("commit", "--quiet", "-m", f"Add {name}")
+
     def push(self) -> dict[str, tuple[float, float]]:
         """Push, and return the times at which each step of the deploy began and ended."""
         said = self._git("push", "platform", "main")
@@ -135,7 +142,8 @@ def test_a_push_deploys_under_traffic_and_fails_no_request(
     first = checkout.push()
     assert version(platform) == VERSION
     checkout.change("taskflow/config.py", f'VERSION = "{VERSION}"', 'VERSION = "next"')
-    checkout.change("schema.sql", "\nCOMMIT;", f"\n{NEW_COLUMN}\nCOMMIT;")
+    checkout.add("migrations/9000_note.sql", NEW_COLUMN)
+    checkout.change("schema.sql", "\nCREATE TABLE schema_migrations", SCHEMA_WITH_COLUMN)
     old = platform.current()
     with Callers(platform.balancer.port, pause=PAUSE) as load:
         time.sleep(1)

@@ -11,7 +11,7 @@ from gunicorn.config import Config
 from gunicorn.http.errors import InvalidResponseHeader
 
 from taskflow import wire
-from taskflow.api import MAX_BODY
+from taskflow.http.parsing import MAX_BODY
 from taskflow.wire import MAX_HEAD, MAX_REQUEST, PEEK, Response, Unreader, missing, send
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"

@@ -16,7 +16,7 @@ import psycopg2
 
 from app import start_postgres
 from taskflow.config import load_config
-from taskflow.maintenance import apply_schema
+from taskflow.database.migrations import apply_migrations
 from tests.support.database import run_sql
 from tests.support.service import free_port
 
@@ -75,7 +75,7 @@ class Postgres:
                  "--locale=C", "-D", str(self.data))  # fmt: skip
         self.start()
         run_sql(self.url("postgres"), "CREATE DATABASE taskflow")
-        apply_schema(load_config(production=False, environ={"DATABASE_URL": self.url()}))
+        apply_migrations(load_config(production=False, environ={"DATABASE_URL": self.url()}))
         return self
 
     def url(self, database: str = "taskflow") -> str:

@@ -1,4 +1,4 @@
-"""Field types that refuse what PostgreSQL can't hold, shared by bodies and query parameters."""
+"""Field types that refuse what PostgreSQL can't store, for bodies and query parameters."""
 
 import re
 from datetime import UTC, date, datetime, time
@@ -8,7 +8,7 @@ from marshmallow import fields
 
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2999, 12, 31)
 
-# RFC 3339 section 5.6. Python's fromisoformat() takes week dates and more beside.
+# RFC 3339 section 5.6. Python's fromisoformat() also accepts week dates and more.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(
@@ -18,13 +18,13 @@ _INSTANT = re.compile(
 
 
 class Text(fields.String):
-    """A string of `least` to `most` code points, any but NUL and lone surrogates.
+    """A string of `least` to `most` code points without NUL and lone surrogates.
 
-    With `trim`, white space at both ends is cut off first.
+    With `trim`, white space at both ends is removed first.
     """
 
     default_error_messages = {
-        "unicode": "Must not hold NUL or lone surrogates.",
+        "unicode": "Must not contain NUL or lone surrogates.",
         "length": "Must have {least} to {most} characters.",
     }
 
@@ -53,7 +53,8 @@ class Text(fields.String):
 class DayOrInstant(fields.Field[datetime | date]):
     """A plain day as a `date`, or an RFC 3339 instant as a `datetime` in UTC.
 
-    Both from 1970 to 2999 in UTC: Python ends at the year 9999, and lets an offset cross it.
+    Both must lie from 1970 to 2999 in UTC. Python ends at the year 9999, and an offset may cross
+    that.
     """
 
     default_error_messages = {
@@ -88,21 +89,21 @@ def _parse(value: Any) -> datetime | date:
     if match is None:
         raise ValueError
     day, clock, fraction, offset = match.groups()
-    # PostgreSQL and Python hold microseconds; what a client sends beyond is cut off.
+    # PostgreSQL and Python keep microseconds; further digits are cut off.
     text = f"{day}T{clock}{(fraction or '')[:7]}{offset.upper()}"
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def end_of_day(day: date) -> datetime:
-    """Give the last microsecond of a day in UTC."""
+    """Return the last microsecond of a day in UTC."""
     return datetime.combine(day, time.max, UTC)
 
 
 def start_of_day(day: date) -> datetime:
-    """Give the first microsecond of a day in UTC."""
+    """Return the first microsecond of a day in UTC."""
     return datetime.combine(day, time.min, UTC)
 
 
 def is_uuid(text: str) -> bool:
-    """Whether it is a UUID as RFC 9562 writes it; Python and PostgreSQL would take more."""
+    """Return whether a text is a UUID as RFC 9562 writes it; PostgreSQL accepts more forms."""
     return _UUID.fullmatch(text) is not None

@@ -1,0 +1,23 @@
+"""Answers: JSON text with headers, and answers without a body."""
+
+import json
+from functools import partial
+
+from flask import Response
+
+compact_json = partial(json.dumps, separators=(",", ":"))  # as PostgreSQL writes it
+
+
+def json_response(text: str, status: int = 200, **headers: str) -> Response:
+    """Return an answer of JSON text; a header's name is written with `_` for `-`."""
+    response = Response(text, status, content_type="application/json")
+    for name, value in headers.items():
+        response.headers.add(name.replace("_", "-"), value)
+    return response
+
+
+def no_content() -> Response:
+    """Return a 204, which has neither a body nor a content type."""
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response

@@ -1,0 +1,86 @@
+"""What is true of a route stands at the route.
+
+A route that declares nothing is protected, has no body and no query, and spends the budget of
+requests. `hooks.before` enforces what is declared, and the OpenAPI document says it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import flask_smorest
+import marshmallow
+from flask import Request, current_app
+
+from taskflow.http.parsing import StrictParser
+
+View = Callable[..., Any]
+BudgetName = Literal["requests", "passwords"]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a route declares.
+
+    `budget` is the rate limit that a request spends, or None. `database` says whether the view
+    asks the database. `errors` are the codes that the route answers with, besides those that any
+    route may.
+    """
+
+    public: bool = False
+    budget: BudgetName | None = "requests"
+    database: bool = True
+    takes: frozenset[str] = frozenset()  # of "json" and "query"
+    errors: tuple[str, ...] = ()
+
+
+def declaration_of(view: View) -> Declaration:
+    """Return what a view declares, or the defaults."""
+    return getattr(view, "declaration", Declaration())
+
+
+def declare(**changes: Any) -> Callable[[View], View]:
+    """Declare what is true of a route; the keywords are the fields of `Declaration`."""
+
+    def decorator(view: View) -> View:
+        view.declaration = replace(declaration_of(view), **changes)  # type: ignore[attr-defined]
+        return view
+
+    return decorator
+
+
+def declared(request: Request) -> Declaration:
+    """Return what the route of a request declares."""
+    return declaration_of(current_app.view_functions[request.endpoint or ""])
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """flask-smorest's blueprint, whose routes declare what is true of them."""
+
+    ARGUMENTS_PARSER = StrictParser()
+
+    def route(
+        self,
+        rule: str,
+        *,
+        public: bool = False,
+        budget: BudgetName | None = "requests",
+        database: bool = True,
+        errors: tuple[str, ...] = (),
+        **options: Any,
+    ) -> Callable[[View], View]:
+        """Register a view with its declaration; see `Declaration`."""
+        register = super().route(rule, **options)
+        facts = declare(public=public, budget=budget, database=database, errors=errors)
+        return lambda view: register(facts(view))
+
+    def arguments(
+        self, schema: type[marshmallow.Schema], *, location: str = "json", **kwargs: Any
+    ) -> Callable[[View], View]:
+        """Validate the JSON body or the query string against a schema, and declare it.
+
+        The schema is instantiated once; webargs would do so for every request.
+        """
+        parse = super().arguments(schema(), location=location, **kwargs)
+        facts = declare(takes=frozenset({location}))
+        return lambda view: facts(parse(view))
