@@ -49,6 +49,9 @@ CATALOG = {
         HTTPStatus.METHOD_NOT_ALLOWED,
         "The method is not allowed; the Allow header lists those that are.",
     ),
+    "request_timeout": Problem(
+        HTTPStatus.REQUEST_TIMEOUT, "The request was not whole within 10 seconds."
+    ),
     "email_taken": Problem(HTTPStatus.CONFLICT, "An account with this email exists already."),
     "precondition_failed": Problem(
         HTTPStatus.PRECONDITION_FAILED, "The task has changed since you read it."
@@ -79,6 +82,7 @@ CATALOG = {
 _CODE_BY_STATUS = {
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     413: "payload_too_large",
     415: "unsupported_media_type",
     429: "rate_limited",

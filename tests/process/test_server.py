@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from gunicorn.config import Config
 from gunicorn.http.errors import InvalidResponseHeader
+from taskflow.wire import MAX_HEAD, MAX_REQUEST, PEEK, Response, Unreader, missing, send
 
 from taskflow import wire
 from taskflow.http.parsing import MAX_BODY
-from taskflow.wire import MAX_HEAD, MAX_REQUEST, PEEK, Response, Unreader, missing, send
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
