@@ -1,7 +1,7 @@
 """gunicorn's threaded worker, changed so that no thread waits for a client.
 
 The main thread collects the bytes of a request, and passes it to a thread once it is whole. The
-thread answers, and puts the connection back to wait.
+thread answers, and passes the connection back.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from selectors import EVENT_READ
 from types import SimpleNamespace
@@ -23,8 +22,9 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from server.answers import Outbox, encode, send
 from server.checks import find_problem
-from server.framing import BodyTooLarge, RequestReader
+from server.framing import BodyTooLarge, RequestReader, copy_settings
 from server.settings import Settings
+from server.threads import Threads
 
 REQUEST_SECONDS = 10  # for a request to come in
 PIECE = 64 * 1024  # bytes that are read at a time
@@ -58,25 +58,31 @@ class Worker(ThreadWorker):
 
     def init_process(self) -> None:
         """Start in the worker's own process."""
-        self._lanes = [
-            (re.compile(lane.pattern), ThreadPoolExecutor(lane.threads))
-            for lane in self.settings.lanes
-        ]
+        lanes = self.settings.lanes
+        self._lanes = [(re.compile(lane.pattern), Threads(lane.threads)) for lane in lanes]
+        self._parser_settings = copy_settings(self.cfg)
         self._next_sweep = 0.0
         super().init_process()
+
+    def get_thread_pool(self) -> Threads:
+        """Return the threads for all requests that no lane takes."""
+        return Threads(self.cfg.threads)
 
     # Requests that come in: all of this runs in the main thread.
 
     def enqueue_req(self, conn: TConn) -> None:
         """Begin with the next request of a connection."""
         if conn.parser is None:
-            conn.parser = RequestReader(self.cfg, conn.client, self.settings.max_body)
+            conn.parser = self._make_reader(conn)
         action = None if conn.parser.is_empty else self._take(conn, None)
         if action := action or self._read(conn):
             action()
             return
         seconds = REQUEST_SECONDS if self.alive else STOP_KEEPALIVE_LINGER
         self._wait(conn, seconds, self._on_more)
+
+    def _make_reader(self, conn: TConn) -> RequestReader:
+        return RequestReader(self._parser_settings, conn.client, self.settings.max_body)
 
     def _on_more(self, conn: TConn, _client: socket.socket) -> None:
         if action := self._read(conn):
@@ -177,19 +183,26 @@ class Worker(ThreadWorker):
             self._refuse(conn, 408, "Timeout")
 
     def _finish(self, conn: TConn, keep: bool) -> None:
-        """Go on with what has been read already, or end the connection."""
-        if keep:
+        """Go on with a connection after an answer."""
+        if not keep:
+            self._linger(conn)
+        elif not conn.parser.is_empty:
             self.enqueue_req(conn)
         else:
-            self._linger(conn)
+            self._keep(conn)
+
+    def _keep(self, conn: TConn) -> None:
+        seconds = self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER
+        conn.timeout = time.monotonic() + seconds
+        self.keepalived_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self.on_client_socket_readable, conn))
 
     def _linger(self, conn: TConn) -> None:
         """End our side, and wait for the client's end before the connection is closed.
 
         Closed with something unread, it would take the answer from the client.
         """
-        conn.parser = RequestReader(self.cfg, conn.client, 0)
-        conn.drained = 0
+        conn.parser, conn.drained = self._make_reader(conn), 0
         try:
             conn.sock.shutdown(socket.SHUT_WR)
         except OSError:  # the client is gone
@@ -213,25 +226,18 @@ class Worker(ThreadWorker):
     # Requests that are whole: all of this runs in the threads.
 
     def _serve(self, conn: TConn, request: Request) -> None:
-        """Answer a request, and put the connection back to wait for the next."""
+        """Answer a request, and pass the connection back."""
         keep = False
         try:
-            data, keep = self._answer(conn, request)
+            data, wants_more = self._answer(conn, request)
             send(conn.sock, data)
+            keep = wants_more
         except OSError:  # nobody takes the answer
-            keep = False
+            self.log.debug("Closing a connection that takes no answer")
+        except Exception:
+            self.log.exception("Error answering a request")
         finally:
-            self._hand_back(conn, keep)
-
-    def _hand_back(self, conn: TConn, keep: bool) -> None:
-        if not keep or not conn.parser.is_empty:
             self.method_queue.defer(self._finish, conn, keep)
-            return
-        conn.set_timeout()
-        self.keepalived_conns.append(conn)
-        if not self.alive:  # asked after it was put there: a stop caps what it finds there
-            conn.timeout = time.monotonic() + STOP_KEEPALIVE_LINGER
-        self.poller.register(conn.sock, EVENT_READ, partial(self.on_client_socket_readable, conn))
 
     def _answer(self, conn: TConn, request: Request) -> tuple[bytes, bool]:
         """Return the answer, and whether the connection may serve another request."""
@@ -241,7 +247,7 @@ class Worker(ThreadWorker):
             keep = self.handle_request(request, end)
         except StopIteration:  # the application failed in the middle, which gunicorn has logged
             return self._refusal(conn, request, 500, "ApplicationError"), False
-        except Exception:
+        except (Exception, SystemExit):
             self.log.exception("Error handling request %s %s", request.method, request.path)
             return self._refusal(conn, request, 500, "ApplicationError"), False
         return outbox.getvalue(), keep
@@ -249,8 +255,8 @@ class Worker(ThreadWorker):
     # A stop.
 
     def _cap_keepalive(self, deadline: float) -> None:
-        # Copied, since threads append meanwhile; gunicorn would leave those that wait their time.
-        for conn in (*self.keepalived_conns, *self.pending_conns):
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
 
     def set_accept_enabled(self, enabled: bool) -> None:
