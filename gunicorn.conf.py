@@ -16,7 +16,8 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 
 from prometheus_client import multiprocess
 
-import server
+from server.settings import Lane, Settings
+from server.worker import Logger, build_worker_class
 from taskflow.config import load_config_or_exit
 from taskflow.http.parsing import MAX_BODY
 from taskflow.logs import log_config
@@ -27,15 +28,15 @@ _config = load_config_or_exit(production=True)
 bind = f"0.0.0.0:{_config.port}"
 workers = _config.web_concurrency
 if _config.web_worker == "buffered":
-    worker_class = server.worker_class(
-        server.Settings(
+    worker_class = build_worker_class(
+        Settings(
             max_body=MAX_BODY,
             refuse=partial(answer_refusal, _config),
             lanes=(
                 # Probes are answered when all other threads wait for the database.
-                server.Lane(r"(GET|HEAD) /health", threads=4),
+                Lane(r"(GET|HEAD) /health", threads=4),
                 # Hashing a password takes 19 MB and all of a core: others go on beside it.
-                server.Lane(
+                Lane(
                     r"(POST|PUT|DELETE) /api/v1/auth/(register|login|password|email|me)", threads=4
                 ),
             ),
@@ -58,7 +59,7 @@ secure_scheme_headers = {}
 control_socket_disable = True
 limit_request_line = 8190  # the longest list of filters that the API takes fits in
 _first_core = random.randrange(1024)  # noqa: S311 (no secret)
-logger_class = server.Logger
+logger_class = Logger
 logconfig_dict = log_config(_config.log_level)
 
 

@@ -272,3 +272,8 @@ class Worker(ThreadWorker):
                 if taken == self.nr_conns:  # nobody waits
                     break
             listener.close()
+
+
+def build_worker_class(settings: Settings) -> type[Worker]:
+    """Return the worker with an application's settings, for gunicorn's `worker_class`."""
+    return type("BufferedWorker", (Worker,), {"settings": settings})
