@@ -23,7 +23,16 @@ from taskflow.config import VERSION, Config, ConfigError, load_config
 from taskflow.database.connection import connection_parameters
 from tests.support.credentials import SECRET
 from tests.support.database import run_sql
-from tests.support.service import ROOT, Service, free_port, procfile, production_env, run, serving
+from tests.support.service import (
+    ROOT,
+    Service,
+    buffered_only,
+    free_port,
+    procfile,
+    production_env,
+    run,
+    serving,
+)
 
 PRODUCTION = {"DATABASE_URL": "postgresql://db.example/taskflow", "JWT_SECRET": SECRET}
 
@@ -301,6 +310,7 @@ def test_the_project_and_the_service_have_the_same_version() -> None:
     assert f'version = "{VERSION}"' in (Path(ROOT) / "pyproject.toml").read_text()
 
 
+@buffered_only
 @pytest.mark.parametrize(
     ("descriptors", "served"),
     [(1000, 20), (5, 5)],
@@ -351,6 +361,7 @@ def test_every_request_is_logged_once(config: Config) -> None:
     assert sorted(logged) == sorted(chain(*asked))
 
 
+@buffered_only
 def test_silent_clients_do_not_delay_other_requests(config: Config) -> None:
     with serving(config.database_url or "") as service:
         stalled = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(16)]
