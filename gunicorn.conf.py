@@ -16,8 +16,9 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 
 from prometheus_client import multiprocess
 
+from server.logs import Logger
 from server.settings import Lane, Settings
-from server.worker import Logger, build_worker_class
+from server.worker import build_worker_class
 from taskflow.config import load_config_or_exit
 from taskflow.http.parsing import MAX_BODY
 from taskflow.logs import log_config

@@ -33,7 +33,7 @@ def copy_settings(cfg: Config) -> SimpleNamespace:
     """Return gunicorn's settings as plain attributes, for the parser.
 
     `Config` looks each one up by two calls. The parser asks for some thirty a request, which takes
-    5 % of a GET (see README.md).
+    6 % of a GET (see README.md).
     """
     values = {name: setting.get() for name, setting in cfg.settings.items()}
     return SimpleNamespace(

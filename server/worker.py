@@ -9,6 +9,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from selectors import EVENT_READ
 from types import SimpleNamespace
@@ -24,7 +25,6 @@ from server.answers import Outbox, encode, send
 from server.checks import find_problem
 from server.framing import BodyTooLarge, RequestReader, copy_settings
 from server.settings import Settings
-from server.threads import Threads
 
 REQUEST_SECONDS = 10  # for a request to come in
 PIECE = 64 * 1024  # bytes that are read at a time
@@ -33,15 +33,6 @@ MAX_HELD = 32 * 1024 * 1024  # bytes of large requests that are not whole, in a 
 MAX_DRAINED = 64 * 1024  # bytes that a client may send after the last answer
 
 Action = Callable[[], None]
-
-
-class Logger(glogging.Logger):
-    """gunicorn's logger, which writes an access log only if one is asked for."""
-
-    @property
-    def access_log_enabled(self) -> bool:
-        """Whether gunicorn logs requests; its own rule includes every logging configuration."""
-        return bool(self.cfg.accesslog)
 
 
 class Worker(ThreadWorker):
@@ -58,15 +49,13 @@ class Worker(ThreadWorker):
 
     def init_process(self) -> None:
         """Start in the worker's own process."""
-        lanes = self.settings.lanes
-        self._lanes = [(re.compile(lane.pattern), Threads(lane.threads)) for lane in lanes]
+        self._lanes = [
+            (re.compile(lane.pattern), ThreadPoolExecutor(lane.threads))
+            for lane in self.settings.lanes
+        ]
         self._parser_settings = copy_settings(self.cfg)
         self._next_sweep = 0.0
         super().init_process()
-
-    def get_thread_pool(self) -> Threads:
-        """Return the threads for all requests that no lane takes."""
-        return Threads(self.cfg.threads)
 
     # Requests that come in: all of this runs in the main thread.
 
