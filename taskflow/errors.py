@@ -49,12 +49,12 @@ CATALOG = {
         HTTPStatus.METHOD_NOT_ALLOWED,
         "The method is not allowed; the Allow header lists those that are.",
     ),
-    "request_timeout": Problem(
-        HTTPStatus.REQUEST_TIMEOUT, "The request was not whole within 10 seconds."
-    ),
     "email_taken": Problem(HTTPStatus.CONFLICT, "An account with this email exists already."),
     "precondition_failed": Problem(
         HTTPStatus.PRECONDITION_FAILED, "The task has changed since you read it."
+    ),
+    "request_timeout": Problem(
+        HTTPStatus.REQUEST_TIMEOUT, "The request was not whole within 10 seconds."
     ),
     "payload_too_large": Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body exceeds 1 MiB."),
     "unsupported_media_type": Problem(

@@ -53,7 +53,8 @@ def answer_refusal(
         **constant_headers(config),
         **_cors_headers(config, environ.get("HTTP_ORIGIN")),
     }
-    body = error_body(code, correlation_id).encode()
+    details = [("request", "Must be valid HTTP/1.1.")] if code == "validation_error" else None
+    body = error_body(code, correlation_id, details).encode()
     return f"{found.value} {found.phrase}", list(answer.items()), body
 
 

@@ -88,6 +88,7 @@ _STATUS_HEADERS = {
 _ANY_ROUTE = (
     "validation_error",
     "invalid_json",
+    "request_timeout",
     "payload_too_large",
     "unsupported_media_type",
     "internal_error",
