@@ -27,7 +27,7 @@ from taskflow.errors import ServiceError
 from taskflow.http.answers import compact_json, json_response, no_content
 from taskflow.http.context import request_context
 from taskflow.http.fields import is_uuid
-from taskflow.http.openapi import COOKIES, uuid_parameter
+from taskflow.http.openapi.components import COOKIES, uuid_parameter
 from taskflow.http.parsing import header_of
 from taskflow.http.routing import Blueprint
 

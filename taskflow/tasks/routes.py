@@ -9,7 +9,7 @@ from taskflow import metrics
 from taskflow.database import Row
 from taskflow.http.answers import compact_json, json_response, no_content
 from taskflow.http.context import components, request_context
-from taskflow.http.openapi import header_parameter, uuid_parameter
+from taskflow.http.openapi.components import header_parameter, uuid_parameter
 from taskflow.http.routing import Blueprint
 from taskflow.tasks import service
 from taskflow.tasks.headers import etag, idempotency_key, if_match, if_none_match

@@ -1,11 +1,12 @@
 """Schemas of tasks, with the examples of the OpenAPI document."""
 
 import re
+from functools import partial
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from taskflow.http.fields import DayOrInstant, Text
+from taskflow.http.fields import Choice, DayOrInstant, Text
 
 STATUSES = ("pending", "in_progress", "completed")
 PRIORITIES = ("low", "medium", "high")
@@ -14,6 +15,9 @@ SORTS = tuple(
     for key in ("createdAt", "updatedAt", "dueDate", "priority", "title")
     for sign in ("", "-")
 )
+Status = partial(Choice, "TaskStatus", STATUSES)
+Priority = partial(Choice, "TaskPriority", PRIORITIES)
+Sort = partial(Choice, "TaskSort", SORTS)
 READ_ONLY = ("id", "userId", "completedAt", "createdAt", "updatedAt")
 
 # A test sends these examples and compares the answers with them.
@@ -52,7 +56,8 @@ class Tags(fields.List[str]):
     """At most ten trimmed strings, no two of them equal."""
 
     def __init__(self, **kwargs: Any) -> None:
-        metadata = {"maxItems": 10, "uniqueItems": True}
+        description = "At most 10, no two of them equal after white space is cut off."
+        metadata = {"maxItems": 10, "uniqueItems": True, "description": description}
         super().__init__(Text(1, 50, trim=True), metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
@@ -86,8 +91,8 @@ class TaskFieldsSchema(Schema):
 
     title = Text(1, 200, trim=True)
     description = Text(0, 2000, allow_none=True)
-    status = fields.String(validate=validate.OneOf(STATUSES))
-    priority = fields.String(validate=validate.OneOf(PRIORITIES))
+    status = Status()
+    priority = Priority()
     tags = Tags()
     dueDate = DayOrInstant(allow_none=True, metadata=_DUE_DATE)
     id = fields.UUID(dump_only=True)
@@ -117,8 +122,8 @@ class TaskCreationSchema(TaskFieldsSchema):
 
     title = Text(1, 200, trim=True, required=True)
     description = Text(0, 2000, allow_none=True, load_default=None)
-    status = fields.String(validate=validate.OneOf(STATUSES), load_default="pending")
-    priority = fields.String(validate=validate.OneOf(PRIORITIES), load_default="medium")
+    status = Status(load_default="pending")
+    priority = Priority(load_default="medium")
     tags = Tags(load_default=list)
     dueDate = DayOrInstant(allow_none=True, load_default=None, metadata=_DUE_DATE)
 
@@ -128,20 +133,19 @@ class TaskListQuerySchema(Schema):
 
     limit = Limit(load_default=20)
     cursor = Text(1, 2000, metadata={"description": "The nextCursor of the page before."})
-    sort = fields.String(
+    sort = Sort(
         load_default="-createdAt",
-        validate=validate.OneOf(SORTS),
         metadata={
             "description": "`-` means descending. Tasks without a due date come last.",
             "examples": ["dueDate"],
         },
     )
     status = fields.List(
-        fields.String(validate=validate.OneOf(STATUSES)),
+        Status(),
         metadata={"description": "Any of these.", "examples": [["pending", "in_progress"]]},
     )
     priority = fields.List(
-        fields.String(validate=validate.OneOf(PRIORITIES)),
+        Priority(),
         metadata={"description": "Any of these.", "examples": [["high"]]},
     )
     tag = fields.List(
@@ -179,8 +183,8 @@ class TaskSchema(Schema):
     userId = fields.UUID(required=True)
     title = fields.String(required=True)
     description = fields.String(required=True, allow_none=True)
-    status = fields.String(required=True, metadata={"enum": list(STATUSES)})
-    priority = fields.String(required=True, metadata={"enum": list(PRIORITIES)})
+    status = Status(required=True)
+    priority = Priority(required=True)
     tags = fields.List(fields.String(), required=True)
     dueDate = fields.String(required=True, allow_none=True, metadata=_DUE_DATE)
     completedAt = fields.AwareDateTime(required=True, allow_none=True)
