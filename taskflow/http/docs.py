@@ -18,6 +18,7 @@ from taskflow.http.routing import declare
 PAGES = Path(__file__).parent / "pages"
 SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
 ASSETS = {
+    "page.css": PAGES,
     "page.js": PAGES,
     "swagger-ui.css": SWAGGER_UI,
     "swagger-ui-bundle.js": SWAGGER_UI,

@@ -83,7 +83,7 @@ def test_a_browser_finds_nothing_on_other_unknown_paths(client: FlaskClient) -> 
     assert_error(client.post("/", headers={"Accept": BROWSER}), 404, "not_found")
 
 
-@pytest.mark.parametrize("name", ["page.js", "swagger-ui.css", "swagger-ui-bundle.js"])
+@pytest.mark.parametrize("name", ["page.css", "page.js", "swagger-ui.css", "swagger-ui-bundle.js"])
 def test_the_docs_page_has_its_files(client: FlaskClient, name: str) -> None:
     assert f'"/docs/{name}"' in client.get("/docs").text
     with client.get(f"/docs/{name}") as response:

@@ -11,7 +11,8 @@ function csrfToken() {
 function addCsrfToken(request) {
   const token = csrfToken();
   const isOwn = new URL(request.url, location.href).origin === location.origin;
-  if (token && isOwn && !SAFE_METHODS.includes(request.method.toUpperCase())) {
+  const method = request.method ?? "GET"; // the request for the document names none
+  if (token && isOwn && !SAFE_METHODS.includes(method.toUpperCase())) {
     request.headers["X-CSRF-Token"] ||= token; // the form of an operation has a field for it too
   }
   return request;
