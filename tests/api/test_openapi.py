@@ -1,6 +1,5 @@
 """The OpenAPI document is valid, complete, and true of what the service answers."""
 
-import json
 import os
 import re
 import subprocess
@@ -14,6 +13,7 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from taskflow.errors import CATALOG
+from taskflow.http.answers import compact_json
 from taskflow.http.routing import declaration_of
 from taskflow.tasks.schemas import PRIORITIES, SORTS, STATUSES
 from tests.support.credentials import PASSWORD
@@ -98,24 +98,27 @@ def test_the_document_lists_every_error_code(document: dict[str, Any]) -> None:
 
 
 def test_what_operations_share_is_a_component(document: dict[str, Any]) -> None:
-    components = document["components"]
-    enums = {name for name, schema in components["schemas"].items() if "enum" in schema}
-    assert enums == {"ErrorCode", "HealthStatus", "TaskPriority", "TaskSort", "TaskStatus"}
-    assert "PaginationMetadata" not in components["schemas"]
     for path, method, operation in operations(document):
         for parameter in operation.get("parameters", []):
-            assert ("$ref" in parameter) == (parameter.get("in") != "query"), (path, method)
+            assert "$ref" in parameter or parameter["in"] == "query", (path, method)
         for status, response in operation["responses"].items():
-            assert ("$ref" in response) == (int(status) >= 400 and (path, status) != (
-                "/health", "503")), (path, method, status)  # fmt: skip
+            is_error = int(status) >= 400 and (path, status) != ("/health", "503")
+            assert ("$ref" in response) == is_error, (path, method, status)
             headers = response.get("headers", {}).values()
             assert all(set(header) == {"$ref"} for header in headers), (path, method, status)
-    text = json.dumps(document, separators=(",", ":"))
-    assert text.count('"in_progress","completed"]') == 1
-    assert len(text) < 60_000
+    assert len(compact_json(document)) < 60_000
 
 
-def test_the_document_says_where_from_and_under_which_license_it_is(
+def test_enums_are_named_components(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    enums = {name for name, schema in schemas.items() if "enum" in schema}
+    assert enums == {"ErrorCode", "HealthStatus", "TaskPriority", "TaskSort", "TaskStatus"}
+    assert "PaginationMetadata" not in schemas
+    for name in enums:  # nowhere else
+        assert compact_json(document).count(compact_json(schemas[name]["enum"])) == 1
+
+
+def test_the_document_names_its_server_license_contact_and_tags(
     document: dict[str, Any],
 ) -> None:
     assert document["servers"][0]["url"] == "/"
