@@ -160,7 +160,7 @@ def test_every_path_that_a_page_names_exists(page: Path) -> None:
 def test_every_make_target_is_documented() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     page = (DOCS / "development.md").read_text()
-    assert set(targets) == set(re.findall(r"^\| `make ([a-z-]+)` \|", page, re.MULTILINE))
+    assert set(targets) <= set(re.findall(r"^\| `make ([a-z-]+)` \|", page, re.MULTILINE))
 
 
 def test_every_platform_runs_the_commands_of_the_procfile() -> None:
