@@ -38,7 +38,7 @@ def test_the_tour_prints_the_answers_that_it_shows(config: Config, tmp_path: Pat
 
 
 def run_tour(steps: list[str], service: Service, folder: Path) -> list[Any]:
-    """Run the steps in one shell and return what each prints."""
+    """Run the steps in one shell, and return the output of each."""
     script = "\necho; echo @@\n".join(steps).replace(":3000", f":{service.port}")
     # Production marks cookies Secure: curl keeps them, and sends them to localhost only by TLS.
     script = script.replace("-b jar", "-b <(sed s/TRUE/FALSE/g jar)")
