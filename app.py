@@ -83,7 +83,7 @@ def embedded_postgres(config: Config) -> Iterator[str]:
         try:
             postgres = Database(replace(config, database_url=server.get_uri()))
             if not postgres.query("SELECT 1 FROM pg_database WHERE datname = 'taskflow'", {}):
-                postgres.execute(CREATE_DATABASE, {})
+                postgres.script(CREATE_DATABASE)
             yield server.get_uri("taskflow")
         finally:
             server.stop()
