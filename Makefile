@@ -17,8 +17,10 @@ test-quick: .venv/installed ## Run the tests that start no service
 
 coverage: .venv/installed ## Run the tests, and print which lines and branches they reach
 	@$(BIN)/pytest --cov --cov-report=
-	@$(BIN)/coverage report
-	@$(BIN)/python -m tests.support.coverage
+	@$(BIN)/coverage report --skip-covered --show-missing
+	@$(BIN)/coverage json --quiet -o - | $(BIN)/python -c 'import json, sys; \
+	  t = json.load(sys.stdin)["totals"]; \
+	  print("{percent_statements_covered:.1f} % of lines, {percent_branches_covered:.1f} % of branches".format(**t))'
 
 drills: .venv/installed ## Break things under load (DRILLS=short takes four minutes)
 	@$(BIN)/pytest tests/drills -n $(if $(filter short,$(DRILLS)),2,0) -v
