@@ -21,5 +21,7 @@ USER 10001
 EXPOSE 3000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
-    CMD python -c 'import os, urllib.request; urllib.request.urlopen("http://127.0.0.1:%s/health/live" % (os.environ.get("PORT") or 3000), timeout=3)'
+    CMD python -c 'import os; from urllib.request import urlopen; \
+                   port = os.environ.get("PORT") or 3000; \
+                   urlopen(f"http://127.0.0.1:{port}/health/live", timeout=3)'
 CMD ["gunicorn", "wsgi:app"]

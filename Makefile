@@ -1,5 +1,8 @@
 PYTHON ?= python3
 BIN = .venv/bin
+TOTALS = import json, sys; t = json.load(sys.stdin)["totals"]; \
+  print("%.1f %% of lines" % t["percent_statements_covered"], end=", "); \
+  print("%.1f %% of branches" % t["percent_branches_covered"])
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 help: ## List the targets
@@ -18,9 +21,7 @@ test-quick: .venv/installed ## Run the tests that start no service
 coverage: .venv/installed ## Run the tests, and print which lines and branches they reach
 	@$(BIN)/pytest --cov --cov-report=
 	@$(BIN)/coverage report --skip-covered --show-missing
-	@$(BIN)/coverage json --quiet -o - | $(BIN)/python -c 'import json, sys; \
-	  t = json.load(sys.stdin)["totals"]; \
-	  print("{percent_statements_covered:.1f} % of lines, {percent_branches_covered:.1f} % of branches".format(**t))'
+	@$(BIN)/coverage json --quiet -o - | $(BIN)/python -c '$(TOTALS)'
 
 drills: .venv/installed ## Break things under load (DRILLS=short takes four minutes)
 	@$(BIN)/pytest tests/drills -n $(if $(filter short,$(DRILLS)),2,0) -v
@@ -44,7 +45,7 @@ audit: .venv/installed ## Look for known vulnerabilities in what the service imp
 	  echo 'taskflow: $(PYTHON) lacks venv; on Debian: apt-get install python3-venv' >&2; exit 1; }
 	@$(PYTHON) -m venv .venv
 
-# The interpreter is a link to a file that is older than anything here, so only its presence counts.
+# The interpreter is a link to a file that is older than these, so only its presence counts.
 .venv/run-installed: requirements.txt requirements-run.txt | .venv/bin/python
 	@echo 'Installing what running needs into .venv (about 30 s the first time) …'
 	@$(PIP) -r requirements-run.txt
