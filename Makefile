@@ -39,7 +39,7 @@ audit: .venv/installed ## Look for known vulnerabilities in what the service imp
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r requirements.txt
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
 	  echo 'taskflow: $(PYTHON) is not Python 3.11 or newer; PYTHON=… make takes another' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
 	  echo 'taskflow: $(PYTHON) lacks venv; on Debian: apt-get install python3-venv' >&2; exit 1; }
