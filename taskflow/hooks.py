@@ -4,7 +4,8 @@ import logging
 import time
 from functools import partial
 
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response, g
+from flask.globals import request_ctx
 
 from taskflow.auth.credentials import authenticate
 from taskflow.config import Config
@@ -23,13 +24,14 @@ CONTENT_SECURITY_POLICY = "default-src 'none'; base-uri 'none'; frame-ancestors 
 
 def before() -> None:
     """Start the request's context, authenticate, and enforce what the route declares."""
+    request = request_ctx.request  # not a proxy, which would look it up at each use
     context = g.request_context = RequestContext(correlation_id_of(request))
     # 404 and 405 have no endpoint and are for strangers too; OPTIONS has no credentials (CORS).
     if request.endpoint is None or request.method == "OPTIONS":
         return
     route = declared(request)
     if not route.public:
-        _authenticate(context)
+        _authenticate(request, context)
     if route.budget:
         components().limits.spend(route.budget, context, request.remote_addr)
     if "query" not in route.takes:
@@ -38,7 +40,7 @@ def before() -> None:
         refuse_body(request)
 
 
-def _authenticate(context: RequestContext) -> None:
+def _authenticate(request: Request, context: RequestContext) -> None:
     try:
         claims = authenticate(request)
     except ServiceError:
@@ -50,14 +52,16 @@ def _authenticate(context: RequestContext) -> None:
 
 def after(constant: dict[str, str], response: Response) -> Response:
     """Add the headers that every answer has, and log the request."""
-    context = request_context()
-    response.headers["X-Correlation-ID"] = context.correlation_id
+    request, context, headers = request_ctx.request, request_context(), response.headers
+    headers.add("X-Correlation-ID", context.correlation_id)
     for name, value in constant.items():
-        response.headers.setdefault(name, value)
-    if "Cache-Control" not in response.headers:
+        headers.add(name, value)
+    if "Content-Security-Policy" not in headers:
+        headers.add("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+    if "Cache-Control" not in headers:
         is_task = request.path.startswith("/api/v1/tasks")
-        response.headers["Cache-Control"] = "private, no-cache" if is_task else "no-store"
-    add_headers(response.headers, context.allowance)
+        headers.add("Cache-Control", "private, no-cache" if is_task else "no-store")
+    add_headers(headers, context.allowance)
     _log_request(request, context, response.status_code)
     return response
 
@@ -67,34 +71,31 @@ def _vary_by_origin(response: Response) -> Response:
     return response
 
 
-def _log_request(current: Request, context: RequestContext, status: int) -> None:
+def _log_request(request: Request, context: RequestContext, status: int) -> None:
     level = logging.ERROR if status >= 500 else logging.INFO
     if context.is_routine:
         level = logging.DEBUG
     logger.log(
         level,
         "%s %s %s",
-        current.method,
-        current.path,
+        request.method,
+        request.path,
         status,
         extra={
-            "method": current.method,
-            "path": current.path,
-            "route": current.url_rule.rule if current.url_rule else None,
+            "method": request.method,
+            "path": request.path,
+            "route": request.url_rule.rule if request.url_rule else None,
             "status": status,
             "durationMs": round((time.perf_counter() - context.started) * 1000, 3),
             "userId": context.user_id or None,
-            "remoteAddr": current.remote_addr,
+            "remoteAddr": request.remote_addr,
         },
     )
 
 
 def init_app(app: Flask, config: Config) -> None:
     """Register the hooks."""
-    constant = {
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    }
+    constant = {"X-Content-Type-Options": "nosniff"}
     if config.production:
         constant["Strict-Transport-Security"] = "max-age=31536000"
     app.before_request(before)

@@ -120,8 +120,8 @@ def add_headers(headers: Headers, allowance: Allowance | None) -> None:
     """Add the X-RateLimit headers, and Retry-After if the budget is spent."""
     if allowance is None:
         return
-    headers["X-RateLimit-Limit"] = str(allowance.limit)
-    headers["X-RateLimit-Remaining"] = str(max(allowance.remaining, 0))
-    headers["X-RateLimit-Reset"] = str(allowance.reset)
+    headers.add("X-RateLimit-Limit", allowance.limit)
+    headers.add("X-RateLimit-Remaining", max(allowance.remaining, 0))
+    headers.add("X-RateLimit-Reset", allowance.reset)
     if allowance.remaining < 0:
-        headers["Retry-After"] = str(max(int(allowance.reset - time.time()), 1))
+        headers.add("Retry-After", max(int(allowance.reset - time.time()), 1))

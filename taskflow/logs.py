@@ -12,13 +12,15 @@ from typing import Any
 from flask import Request, g, has_app_context
 from pythonjsonlogger.json import JsonFormatter
 
+from taskflow.http.parsing import header_of
+
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def correlation_id_of(request: Request) -> str:
     """Return the id that the client or its router sent, if it is safe to log, or a new UUID."""
     for header in ("X-Correlation-ID", "X-Request-ID"):
-        value = request.headers.get(header)
+        value = header_of(request, header)
         if value is not None and _CORRELATION_ID.fullmatch(value):
             return value
     return str(uuid.uuid4())

@@ -7,6 +7,7 @@ from flask import Request
 from taskflow.auth.tokens import ACCESS_COOKIE, REFRESH_COOKIE, Claims
 from taskflow.errors import ServiceError
 from taskflow.http.context import components
+from taskflow.http.parsing import header_of
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -16,7 +17,7 @@ def bearer_of(request: Request) -> str | None:
 
     Returns None for another scheme, which a router may have put there (RFC 9110, 11.1).
     """
-    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    scheme, _, token = (header_of(request, "Authorization") or "").strip().partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
@@ -71,7 +72,7 @@ def check_csrf(request: Request, claims: Claims) -> None:
     """Compare X-CSRF-Token with the token from the cookie; raises `csrf_failed`."""
     if request.method in _SAFE_METHODS:
         return
-    sent = request.headers.get("X-CSRF-Token", "")
+    sent = header_of(request, "X-CSRF-Token") or ""
     if not claims.csrf or not secrets.compare_digest(sent.encode(), claims.csrf.encode()):
         raise ServiceError("csrf_failed")
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from flask import Request
 
 from taskflow.errors import ServiceError
-from taskflow.http.parsing import load_json_object
+from taskflow.http.parsing import header_of, load_json_object
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
@@ -39,14 +39,14 @@ def if_match(request: Request) -> list[int] | None:
 
 def if_none_match(request: Request, version: int) -> bool:
     """Return whether the client has this version; raises `ServiceError` `validation_error`."""
-    if "If-None-Match" not in request.headers:
+    if header_of(request, "If-None-Match") is None:
         return False
     known = _versions_in(request, "If-None-Match")
     return known is None or version in known
 
 
 def _versions_in(request: Request, name: str) -> list[int] | None:
-    value = request.headers.get(name)
+    value = header_of(request, name)
     if value is None or value.strip() == "*":
         return None
     if not _TAGS.fullmatch(value):
@@ -59,7 +59,7 @@ def idempotency_key(request: Request) -> IdempotencyKey | None:
 
     Raises `ServiceError` `validation_error`.
     """
-    value = request.headers.get("Idempotency-Key")
+    value = header_of(request, "Idempotency-Key")
     if value is None:
         return None
     if not _KEY.fullmatch(value):

@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid, complete, and true of what the service answers."""
+"""The OpenAPI document is valid and complete, and the answers match it."""
 
 import re
 from typing import Any
