@@ -33,8 +33,9 @@ def production_env(database_url: str, **changes: str) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     settings = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET, "PGSSLMODE": "disable"}
     unlimited = {"RATE_LIMIT": "1000000/second", "AUTH_RATE_LIMIT": "1000000/second"}
-    home = os.environ.get("HOME", "/")
-    return {"PATH": path, "HOME": home, **settings, **unlimited, **changes}
+    # coverage measures the processes that inherit its variables.
+    inherited = {k: v for k, v in os.environ.items() if k == "HOME" or k.startswith("COVERAGE_")}
+    return {"PATH": path, **inherited, **settings, **unlimited, **changes}
 
 
 def procfile(process: str, folder: Path = ROOT) -> str:
