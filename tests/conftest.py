@@ -1,4 +1,4 @@
-"""The real thing for every test: a PostgreSQL server, a database for each process, two users."""
+"""Fixtures of all tests: a PostgreSQL server, a database for each process, and two users."""
 
 import os
 import shutil
@@ -30,15 +30,15 @@ def pytest_configure(config: pytest.Config) -> None:
     data = Path(tempfile.mkdtemp(prefix="taskflow-"))
     server = start_postgres(data)
     config.add_cleanup(lambda: shutil.rmtree(data))
-    config.add_cleanup(server.stop)  # the last one added is the first one called
-    os.environ["TEST_DATABASE_URL"] = server.get_uri()  # the other processes inherit it
+    config.add_cleanup(server.stop)  # called first, as the last one added
+    os.environ["TEST_DATABASE_URL"] = server.get_uri()  # inherited by the other processes
     run_sql(server.get_uri(), "ALTER SYSTEM SET fsync = off")
     run_sql(server.get_uri(), "SELECT pg_reload_conf()")
 
 
 @pytest.fixture(scope="session")
 def empty_database() -> Iterator[Callable[[], str]]:
-    """Make empty databases, dropped at the end, and give their URLs."""
+    """Return a function that creates an empty database and returns its URL."""
     server = os.environ["TEST_DATABASE_URL"]
     names = []
 
@@ -57,7 +57,7 @@ def empty_database() -> Iterator[Callable[[], str]]:
 
 @pytest.fixture(scope="session")
 def config(empty_database: Callable[[], str]) -> Config:
-    """The configuration of the tests, with a database that has the schema."""
+    """Return the configuration of the tests, with a database that has the schema."""
     config = load_config(
         production=False,
         environ={
@@ -75,12 +75,14 @@ def config(empty_database: Callable[[], str]) -> Config:
 
 @pytest.fixture(scope="session")
 def app(config: Config) -> Flask:
-    """The application."""
+    """Return the application."""
     return create_app(config)
 
 
 @pytest.fixture(autouse=True)
-def _clean_tables(request: pytest.FixtureRequest) -> None:
+def _clean_tables(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Delete all rows after a test, so that the fixtures of the next module find none."""
+    yield
     if "config" in request.fixturenames:
         config = request.getfixturevalue("config")
         run_sql(config.database_url, "DELETE FROM users")
@@ -88,27 +90,29 @@ def _clean_tables(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def sql(config: Config) -> Callable[..., list[tuple[Any, ...]]]:
-    """Run SQL in the service's database."""
+    """Return a function that runs SQL in the service's database."""
     return lambda statement, *params: run_sql(config.database_url or "", statement, params)
 
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """A browser: it keeps cookies."""
+    """Return a client that keeps cookies, as a browser does."""
     return app.test_client()
 
 
 @pytest.fixture
 def alice(app: Flask) -> User:
+    """Return a registered user."""
     return User(app, "alice@example.com")
 
 
 @pytest.fixture
 def bob(app: Flask) -> User:
+    """Return another registered user."""
     return User(app, "bob@example.com")
 
 
 @pytest.fixture
 def app_with(config: Config) -> Callable[..., Flask]:
-    """Make an application on the same database with other settings."""
+    """Return a function that makes an application with other settings on the same database."""
     return lambda **changes: create_app(replace(config, **changes))

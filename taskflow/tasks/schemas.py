@@ -4,9 +4,10 @@ import re
 from functools import partial
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields
 
 from taskflow.http.fields import Choice, DayOrInstant, Text
+from taskflow.tasks.words import words_of
 
 STATUSES = ("pending", "in_progress", "completed")
 PRIORITIES = ("low", "medium", "high")
@@ -18,7 +19,7 @@ SORTS = tuple(
 Status = partial(Choice, "TaskStatus", STATUSES)
 Priority = partial(Choice, "TaskPriority", PRIORITIES)
 Sort = partial(Choice, "TaskSort", SORTS)
-READ_ONLY = ("id", "userId", "completedAt", "createdAt", "updatedAt")
+READ_ONLY = ("id", "userId", "completedAt", "createdAt", "updatedAt", "version")
 
 # A test sends these examples and compares the answers with them.
 NEW_TASK = {
@@ -36,6 +37,7 @@ TASK: dict[str, Any] = {
     "completedAt": None,
     "createdAt": "2026-11-24T08:48:42.314219+00:00",
     "updatedAt": "2026-11-24T08:48:42.314219+00:00",
+    "version": 1,
 }
 TASK_PATCH = {"status": "completed"}
 PATCHED_TASK = {
@@ -43,6 +45,7 @@ PATCHED_TASK = {
     **TASK_PATCH,
     "completedAt": "2026-11-24T08:48:42.360304+00:00",
     "updatedAt": "2026-11-24T08:48:42.360304+00:00",
+    "version": 2,
 }
 TASK_PAGE = {"data": [TASK], "nextCursor": None}
 
@@ -100,6 +103,7 @@ class TaskFieldsSchema(Schema):
     completedAt = fields.AwareDateTime(dump_only=True, allow_none=True)
     createdAt = fields.AwareDateTime(dump_only=True)
     updatedAt = fields.AwareDateTime(dump_only=True)
+    version = fields.Integer(dump_only=True)
 
     def load(self, data: Any, **kwargs: Any) -> Any:
         """Load all but the read-only fields, so that a task can be sent back as it was read."""
@@ -126,6 +130,11 @@ class TaskCreationSchema(TaskFieldsSchema):
     priority = Priority(load_default="medium")
     tags = Tags(load_default=list)
     dueDate = DayOrInstant(allow_none=True, load_default=None, metadata=_DUE_DATE)
+
+
+def _refuse_no_words(text: str) -> None:
+    if not words_of(text):
+        raise ValidationError("Must contain a word to search for.")
 
 
 class TaskListQuerySchema(Schema):
@@ -167,7 +176,7 @@ class TaskListQuerySchema(Schema):
     q = Text(
         1,
         200,
-        validate=validate.Regexp(r"[\s\S]*[^\W_]", error="Must contain a letter or a digit."),
+        validate=_refuse_no_words,
         metadata={
             "description": "Full-text search: every word must be in the title or the description. "
             "The beginning of a word is enough.",
@@ -190,6 +199,9 @@ class TaskSchema(Schema):
     completedAt = fields.AwareDateTime(required=True, allow_none=True)
     createdAt = fields.AwareDateTime(required=True)
     updatedAt = fields.AwareDateTime(required=True)
+    version = fields.Integer(
+        required=True, metadata={"description": "Grows with every change; the `ETag` in quotes."}
+    )
 
 
 class TaskPageSchema(Schema):

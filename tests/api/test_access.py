@@ -1,4 +1,4 @@
-"""Nobody reaches a route that is not on the public list, and no error has another format."""
+"""Every route but the public ones needs a token, and every error has the same format."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -122,7 +122,7 @@ def test_head_answers_like_get_without_a_body(alice: User) -> None:
 
 
 def answers(alice: User, client: FlaskClient) -> Iterator[TestResponse]:
-    """Give an answer of every kind."""
+    """Yield an answer of every kind."""
     yield client.get("/health")
     yield client.get("/health/live")
     yield client.get("/openapi.json")

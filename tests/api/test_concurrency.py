@@ -1,4 +1,4 @@
-"""What the contract calls exact is exact with many threads at once."""
+"""Limits, versions, keys and sessions stay exact under concurrent requests."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A page on a listed origin reads every answer; one on another origin reads none."""
+"""A page on a listed origin can read every answer; a page on another origin can read none."""
 
 from collections.abc import Callable
 
@@ -71,7 +71,7 @@ def test_an_unlisted_origin_can_read_nothing(open_app: Flask, client: FlaskClien
                    "http://app.example.com", "https://appXexample.com"):  # fmt: skip
         response = open_app.test_client().get("/health", headers={"Origin": origin})
         assert "Access-Control-Allow-Origin" not in response.headers
-    # None is listed by default.
+    # No origin is listed by default.
     response = client.get("/health", headers={"Origin": ORIGIN})
     assert "Access-Control-Allow-Origin" not in response.headers
 

@@ -1,4 +1,4 @@
-"""The pool loses no slot, hands out no dead connection, and sends no write twice."""
+"""The pool loses no slot, hands out no dead connection, and repeats no write."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,10 +24,11 @@ from taskflow.database.pool import FAILED_SECONDS, Pool
 from taskflow.errors import ServiceError
 from tests.support.assertions import assert_error
 from tests.support.database import run_sql
+from tests.support.load import wait_for
 from tests.support.service import free_port
 from tests.support.users import User
 
-# With a time to wait: a backend that is still dying takes a statement and never answers.
+# Waits for the end: a backend that is still ending takes a statement and never answers.
 KILL = """
 SELECT pg_terminate_backend(pid, 5000)
 FROM pg_stat_activity
@@ -49,7 +50,7 @@ def code_of(call: Callable[[], Any]) -> str:
 
 @contextmanager
 def held(database: Database, count: int) -> Iterator[None]:
-    """Have so many connections in use, as by other requests."""
+    """Hold a number of connections, as other requests would."""
     for _ in range(count):
         database._slots.get_nowait()
     pool = database._open_pool()
@@ -142,7 +143,7 @@ def test_a_connection_to_a_silent_server_is_abandoned(small: Database) -> None:
     try:
         os.kill(pid, signal.SIGSTOP)
     except OSError:
-        pytest.skip("the server's processes are not ours to stop")
+        pytest.skip("the server's processes belong to another user")
     try:
         started = time.monotonic()
         assert code_of(lambda: small.execute("SELECT 1", {})) == "database_unavailable"
@@ -180,36 +181,46 @@ def test_an_unforeseen_database_error_is_reported_without_row_values(
 
 
 def test_a_statement_that_deadlocks_is_run_again(
-    alice: User, small: Database, config: Config, sql: Callable[..., Any]
+    alice: User, config: Config, sql: Callable[..., Any]
 ) -> None:
-    patient = Database(replace(config, db_statement_timeout=20))
-    first, second = alice.task()["id"], alice.task()["id"]
+    task_id = alice.task()["id"]
     touch = "UPDATE tasks SET version = version + 1 WHERE id = %(id)s::uuid"
-    # PostgreSQL looks for a deadlock once, so long after the wait began: leave busy machines time.
-    later = "SET LOCAL deadlock_timeout = '4s'"
-    both = f"{later}; {touch}; {touch.replace('id)s', 'other)s')}; SELECT 1"
-    waits = """
-        SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'
-    """
-    done: list[Any] = []
-    with psycopg2.connect(config.database_url) as conn, conn.cursor() as cursor:
-        cursor.execute("SET LOCAL deadlock_timeout = '30s'")  # the other one is the victim
-        cursor.execute(touch, {"id": second})
-        ids = {"id": first, "other": second}
-        thread = threading.Thread(target=lambda: done.append(patient.execute(both, ids)))
-        thread.start()
-        while sql(waits) == [(0,)]:
-            time.sleep(0.05)
-        cursor.execute(touch, {"id": first})
-    conn.close()
-    thread.join()
-    assert done == [[(1,)]]
-    assert sql("SELECT version FROM tasks ORDER BY id") == [(3,), (3,)]
+    lock = "SELECT pg_advisory_xact_lock({})".format
+    # The service waits last, so that it finds the deadlock however busy the machine is. Advisory
+    # locks go to the next in line: the other transaction has lock 1 before the service tries again.
+    statement = "; ".join(
+        ["SET LOCAL deadlock_timeout = '10ms'", touch, lock(1), lock(2), lock(3), "SELECT 1"]
+    )
+    patient = Database(replace(config, db_statement_timeout=20))
+
+    def wait_until_waiting(count: int) -> None:
+        waiting = """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+        """
+        wait_for(lambda: sql(waiting) == [(count,)], 20)
+
+    with (
+        closing(psycopg2.connect(config.database_url)) as other,
+        closing(psycopg2.connect(config.database_url)) as gate,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        other.cursor().execute(f"SET LOCAL deadlock_timeout = '30s'; {lock(3)}")
+        gate.cursor().execute(lock(2))
+        done = threads.submit(patient.execute, statement, {"id": task_id})
+        wait_until_waiting(1)
+        blocked = threads.submit(other.cursor().execute, lock(1))
+        wait_until_waiting(2)
+        gate.rollback()
+        blocked.result()
+        assert not done.done()
+        other.rollback()
+        assert done.result() == [(1,)]
+    assert sql("SELECT version FROM tasks") == [(2,)]
 
 
 def test_a_failed_connect_is_not_repeated_for_each_request(config: Config) -> None:
-    with socket.socket() as silent:  # takes connections, and says nothing
+    with socket.socket() as silent:  # accepts connections and never answers
         silent.bind(("127.0.0.1", 0))
         silent.listen(100)
         url = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/taskflow"

@@ -1,4 +1,4 @@
-"""The examples of the OpenAPI document are true: each request is sent, its answer compared."""
+"""The examples of the OpenAPI document are true: each is sent, and its answer compared."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def examples_of(parameters: list[dict[str, Any]], location: str) -> dict[str, An
 
 
 class Reader:
-    """One who has read the document, and sends what it shows."""
+    """A client that sends the example requests of the document."""
 
     def __init__(self, document: dict[str, Any], client: FlaskClient) -> None:
         self._document, self._client = document, client
@@ -44,7 +44,7 @@ class Reader:
         self._ids: dict[str, str] = {}
 
     def begin(self) -> None:
-        """Register, make a task, and keep what the next request needs of the answers."""
+        """Register, create a task, and keep the tokens and ids that later requests need."""
         content = self._document["paths"][f"{AUTH}/sessions"]["get"]["responses"]["200"]["content"]
         [session] = content["application/json"]["example"]["data"]
         self._headers["User-Agent"] = session["userAgent"]
@@ -56,7 +56,7 @@ class Reader:
         self._ids = {"task_id": made.json["id"], "session_id": listed.json["data"][0]["id"]}
 
     def send(self, path: str, method: str) -> Iterator[tuple[str, TestResponse]]:
-        """Send an operation's request in each of its types, and give the answers."""
+        """Send the example of an operation in each content type, and yield the answers."""
         parameters = parameters_of(self._document, path, method)
         assert set(examples_of(parameters, "path")) <= set(self._ids)
         headers = dict(self._headers)
@@ -96,10 +96,10 @@ def test_example_requests_are_answered_with_the_example_answers(
 
 
 def assert_shown(example: Any, response: TestResponse) -> None:
-    """Assert that an answer has the example's fields, and their values where they don't vary."""
+    """Assert that an answer equals the example, except for values that vary."""
     if response.is_json:
         assert comparable(response.json) == comparable(example)
-    else:  # metrics: their names and what they are
+    else:  # metrics: their names, help and types
         assert set(example.splitlines()[:-1]) <= set(response.text.splitlines())
         assert example.rpartition(" ")[0].splitlines()[-1] in response.text
 

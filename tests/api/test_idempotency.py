@@ -1,4 +1,4 @@
-"""A create that is sent again makes nothing new, for a day."""
+"""A creation that is repeated with its key creates nothing new for a day."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ def test_a_repeat_returns_the_task_in_its_current_state(alice: User) -> None:
     first = alice.post("/tasks", {"title": "Buy milk", "tags": ["a"]}, headers=KEY)
     assert "Idempotency-Replayed" not in first.headers
     changed = alice.patch(f"/tasks/{first.json['id']}", {"status": "completed"})
-    # The same JSON value, written in another way.
+    # The same JSON value with another spelling.
     body = b'{ "tags": ["\\u0061"],\n "title": "Buy milk" }'
     again = alice.request("POST", "/tasks", data=body, content_type="application/json", headers=KEY)
     assert (again.status_code, again.json) == (201, changed.json)

@@ -1,30 +1,26 @@
-"""A client has so many requests and so many guesses, and sees what is left of them."""
+"""A client has a budget of requests and of password checks, and sees the rest of it."""
 
 import logging
-import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from taskflow.config import Config
 from tests.support.assertions import assert_error
 from tests.support.credentials import PASSWORD
-from tests.support.service import free_port, serving
+from tests.support.service import free_port
 from tests.support.users import User
+from tests.support.windows import leave_time_in_the_minute
 
 AUTH = "/api/v1/auth"
 
 
 @pytest.fixture(autouse=True)
 def _early_in_the_minute() -> None:
-    """Keep a test from running across the end of a window."""
-    if time.time() % 60 > 55:
-        time.sleep(61 - time.time() % 60)
+    leave_time_in_the_minute()
 
 
 @pytest.fixture
@@ -94,7 +90,7 @@ def test_password_checks_have_a_budget_of_their_own(limited: Flask) -> None:
     ):
         answer = client.open(f"{AUTH}{path}", method=method, json=body, headers=bearer)
         assert_error(answer, 429, "rate_limited")
-    # They count there alone.
+    # Password checks count against their own budget only.
     assert left(client.get("/api/v1/tasks", headers=bearer)) == 4
 
 
@@ -125,46 +121,6 @@ def test_a_budget_is_full_again_after_its_window(app_with: Callable[..., Flask])
     assert [user.get("/tasks").status_code for _ in range(3)] == [200, 200, 429]
     time.sleep(2.1)
     assert user.get("/tasks").status_code == 200
-
-
-@pytest.fixture
-def redis() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    if not shutil.which("redis-server"):
-        pytest.skip("redis-server is not installed")
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    time.sleep(0.5)
-    yield port, process
-    process.kill()
-    process.wait()
-
-
-def test_workers_share_their_budgets_in_redis(
-    config: Config, redis: tuple[int, subprocess.Popen[bytes]]
-) -> None:
-    port, process = redis
-    settings = {"RATE_LIMIT": "20/minute", "RATE_LIMIT_STORAGE": f"redis://127.0.0.1:{port}"}
-    with serving(config.database_url or "", WEB_CONCURRENCY="2", **settings) as service:
-        statuses = [service.get("/openapi.json")[0] for _ in range(25)]
-        assert statuses == [200] * 20 + [429] * 5
-        process.kill()
-        process.wait()
-        # Away: let through, with one warning of each worker, and without delay.
-        started = time.monotonic()
-        for _ in range(10):
-            status, _, headers = service.get("/openapi.json")
-            assert (status, "X-RateLimit-Limit" in headers) == (200, False)
-        assert time.monotonic() - started < 5
-        lines = service.stop()
-    warnings = [line for line in lines if "Rate limits are off" in line]
-    assert 1 <= len(warnings) <= 2
-
-
-def test_several_workers_without_a_shared_storage_log_a_warning(config: Config) -> None:
-    with serving(config.database_url or "", WEB_CONCURRENCY="2") as service:
-        lines = service.stop()
-    assert sum("each worker counts for itself" in line for line in lines) == 1
 
 
 def test_an_unreachable_storage_is_tried_again_later(

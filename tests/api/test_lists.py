@@ -1,4 +1,4 @@
-"""A list shows what was asked for, in order, and a walk through it misses and repeats nothing."""
+"""A list is filtered, sorted and searched, and paging misses and repeats nothing."""
 
 import itertools
 import random
@@ -26,7 +26,7 @@ DUE_DATES = (
 
 @pytest.fixture
 def many(alice: User) -> User:
-    """A user with 60 tasks, many of them alike in what lists are sorted by."""
+    """Return a user with 60 tasks, many of which have equal sort keys."""
     rng = random.Random(7)
     for number in range(60):
         alice.task(
@@ -40,7 +40,7 @@ def many(alice: User) -> User:
 
 
 def walk(user: User, **params: Any) -> Iterator[dict[str, Any]]:
-    """Follow the pages of a list to the end."""
+    """Yield the tasks of a list, page after page."""
     while True:
         response = user.get(f"/tasks?{urlencode(params, doseq=True)}")
         assert response.status_code == 200, response.text
@@ -57,7 +57,7 @@ def walk(user: User, **params: Any) -> Iterator[dict[str, Any]]:
 
 
 def sort_key(task: dict[str, Any], sort: str) -> tuple[Any, ...]:
-    """What the contract says a list is ordered by, in Python."""
+    """Return the key by which the contract orders a list."""
     name = sort.lstrip("-")
     value = task[name]
     if name == "dueDate":
@@ -129,6 +129,8 @@ def test_paging_shows_every_lasting_task_once_while_others_come_and_go(many: Use
         ({"status": ["pending"], "tag": ["b"], "priority": ["low"]},
          lambda t: t["status"] == "pending" and "b" in t["tags"] and t["priority"] == "low"),
     ],
+    ids=["a status", "two statuses", "two priorities", "a tag", "two tags", "a tag in another case",
+         "status, tag and priority"],
 )  # fmt: skip
 def test_filters_select_the_matching_tasks(
     many: User, query: dict[str, Any], chosen: Callable[[Any], bool]
@@ -140,7 +142,7 @@ def test_filters_select_the_matching_tasks(
 @pytest.mark.parametrize(
     ("query", "chosen"),
     [
-        # A task's plain day is its last microsecond, a bound's plain day its beginning.
+        # A day counts as its last microsecond in a task, and as its first in a filter.
         ({"dueBefore": "2026-12-01"}, ["2026-11-30T12:00:00+00:00"]),
         ({"dueAfter": "2026-12-02"}, ["2026-12-02"]),
         ({"dueAfter": "2026-12-01T00:00:00.000001Z", "dueBefore": "2026-12-02"},
@@ -151,6 +153,8 @@ def test_filters_select_the_matching_tasks(
          ["2026-12-01T00:00:00+00:00"]),
         ({"dueAfter": "2999-12-31", "dueBefore": "1970-01-01"}, []),
     ],
+    ids=["before a day", "after a day", "after a time and before a day", "between two times",
+         "one microsecond", "an empty range"],
 )  # fmt: skip
 def test_due_date_filters_are_exact_to_the_microsecond(
     alice: User, query: dict[str, str], chosen: list[str]
@@ -160,28 +164,28 @@ def test_due_date_filters_are_exact_to_the_microsecond(
     assert sorted(task["dueDate"] for task in walk(alice, **query)) == sorted(chosen)
 
 
-@pytest.mark.parametrize(
-    ("q", "found"),
-    [
-        ("quarterly", {"Quarterly report.pdf"}),
-        ("REP", {"Quarterly report.pdf", "Reply to ann@example.com"}),
-        ("pdf quar", {"Quarterly report.pdf"}),
-        ("report figures", {"Quarterly report.pdf"}),  # one in the title, one below
-        ("report missing", set()),
-        ("eport", set()),
-        ("example.com", {"Reply to ann@example.com"}),
-        ("ann@", {"Reply to ann@example.com"}),
-        ("ÜBER", {"über-cool C'est l'été"}),
-        ("uber", set()),
-        ("l'ét", {"über-cool C'est l'été"}),
-        ("cool:* | !nothing & (", set()),
-        ("'; DROP TABLE tasks; --", set()),
-        ("北京", {"北京 trip"}),
-        ("the", {"The who"}),
-        ("42", {"42 is 3.14159"}),
-        ("3.14", {"42 is 3.14159"}),
-    ],
-)
+SEARCHES: dict[str, set[str]] = {
+    "quarterly": {"Quarterly report.pdf"},
+    "REP": {"Quarterly report.pdf", "Reply to ann@example.com"},
+    "pdf quar": {"Quarterly report.pdf"},
+    "report figures": {"Quarterly report.pdf"},  # one word in the title, one in the description
+    "report missing": set(),
+    "eport": set(),
+    "example.com": {"Reply to ann@example.com"},
+    "ann@": {"Reply to ann@example.com"},
+    "ÜBER": {"über-cool C'est l'été"},
+    "uber": set(),
+    "l'ét": {"über-cool C'est l'été"},
+    "cool:* | !nothing & (": set(),
+    "'; DROP TABLE tasks; --": set(),
+    "北京": {"北京 trip"},
+    "the": {"The who"},
+    "42": {"42 is 3.14159"},
+    "3.14": {"42 is 3.14159"},
+}
+
+
+@pytest.mark.parametrize(("q", "found"), SEARCHES.items(), ids=SEARCHES)
 def test_search_matches_every_word_by_its_prefix(alice: User, q: str, found: set[str]) -> None:
     alice.task(title="Quarterly report.pdf", description="All the figures-of-2026")
     alice.task(title="Reply to ann@example.com")

@@ -1,4 +1,4 @@
-"""One JSON line a request, with what an operator needs and nothing that is secret."""
+"""Every request is logged as one JSON line, which has no secret in it."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ def stdout_handler() -> logging.Handler:
 
 
 class Lines:
-    """What is written to stdout."""
+    """The lines that are written to stdout."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd

@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid, complete, and true of what the service answers."""
+"""The OpenAPI document is valid and complete, and the answers match it."""
 
 import os
 import re
@@ -65,6 +65,7 @@ def test_every_operation_has_a_name_and_a_summary_of_its_own(document: dict[str,
     names = {operation["operationId"] for _, _, operation in operations(document)}
     assert names == {
         "register", "login", "refresh", "logout", "getAccount", "deleteAccount", "changePassword",
+        "resetPassword", "changeEmail",
         "listSessions", "revokeSession", "listTasks", "createTask", "getTask", "replaceTask",
         "updateTask", "deleteTask", "getHealth", "getLiveness", "getMetrics",
     }  # fmt: skip
@@ -106,7 +107,7 @@ def test_what_operations_share_is_a_component(document: dict[str, Any]) -> None:
             assert ("$ref" in response) == is_error, (path, method, status)
             headers = response.get("headers", {}).values()
             assert all(set(header) == {"$ref"} for header in headers), (path, method, status)
-    assert len(compact_json(document)) < 60_000
+    assert len(compact_json(document)) < 80_000
 
 
 def test_enums_are_named_components(document: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a statement reads does not grow with the table: EXPLAIN on 1,000 users x 1,000 tasks."""
+"""No statement reads more rows as the table grows: EXPLAIN on 1,000 users x 1,000 tasks."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ from tests.support.query_plans import (
 USERS, TASKS = 1000, 1000  # tasks of each user
 LIMIT = 20
 FEW = 10
-OTHER_BLOCKS = 300  # ways down indexes, catalogs, what a write touches; an index has 7,000
+OTHER_BLOCKS = 300  # index levels, catalogs and written blocks; a whole index has 7,000
 
 
 INSERT_KEYS = """
@@ -43,12 +43,12 @@ WHERE tags @> '{rare}';
 
 
 def names(module: ModuleType) -> set[str]:
-    """Give the names of the statements of a module."""
+    """Return the names of the statements of a module."""
     return set(NAME.findall(inspect.getsource(module)))
 
 
 def scans(node: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """Give each scan of a table or an index in a plan, and how many rows it read."""
+    """Yield each scan of a table or an index in a plan, and the number of rows it read."""
     if node["Node Type"].endswith("Scan") and node.keys() & {"Relation Name", "Index Name"}:
         kinds = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
         rows = node["Actual Loops"] * sum(node.get(kind, 0) for kind in kinds)
@@ -58,7 +58,7 @@ def scans(node: dict[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def assert_bounded(plans: list[Plan], rows: int) -> None:
-    """Assert that no scan read more rows than this, none without an index, and few blocks."""
+    """Assert that each scan used an index and read no more rows than this, and few blocks."""
     assert plans
     for plan in plans:
         read = list(scans(plan.root))
@@ -71,7 +71,7 @@ def assert_bounded(plans: list[Plan], rows: int) -> None:
 
 @pytest.fixture(scope="module")
 def db(empty_database: Callable[[], str]) -> Iterator[ExplainingDatabase]:
-    """A full database, that of the current application; its statements are explained."""
+    """Return a full database that explains its statements, for the current application."""
     environ = {"DATABASE_URL": empty_database(), "JWT_SECRET": SECRET}
     config = load_config(production=False, environ=environ)
     url = config.database_url or ""
@@ -92,13 +92,13 @@ def db(empty_database: Callable[[], str]) -> Iterator[ExplainingDatabase]:
 
 @pytest.fixture
 def owner(db: ExplainingDatabase) -> str:
-    """The id of a user with a thousand tasks."""
+    """Return the id of a user with a thousand tasks."""
     return accounts.find_credentials("700@example.com")[0]
 
 
 @pytest.fixture
 def plans(db: ExplainingDatabase, owner: str) -> list[Plan]:
-    """The plans of the test's own statements."""
+    """Return the plans of the test's own statements."""
     db.plans.clear()
     return db.plans
 

@@ -1,4 +1,4 @@
-"""A task is made, read, changed and deleted by its owner, and by nobody else."""
+"""A task is created, read, changed and deleted by its owner only."""
 
 from collections.abc import Callable
 
@@ -85,7 +85,7 @@ def test_read_only_fields_are_ignored_when_a_task_is_sent_back(alice: User) -> N
     sent = {**task, "id": UNKNOWN, "userId": UNKNOWN, "createdAt": "1999-01-01T00:00:00Z"}
     returned = alice.request("PUT", f"/tasks/{task['id']}", json=sent).json
     assert returned == {**task, "updatedAt": returned["updatedAt"]}
-    # Nothing but what has no effect changes nothing.
+    # A body of read-only fields changes nothing.
     unchanged = alice.patch(f"/tasks/{task['id']}", {"id": UNKNOWN, "createdAt": None})
     assert (unchanged.json, unchanged.headers["ETag"]) == (returned, '"2"')
     stale = alice.patch(f"/tasks/{task['id']}", {"id": UNKNOWN}, headers={"If-Match": '"1"'})

@@ -1,4 +1,4 @@
-"""What the drills share: a server and a service of their own, and a line of figures each."""
+"""Fixtures of the drills: a PostgreSQL server, the service, and a report of figures."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +14,7 @@ FIGURES = "figures"
 
 @pytest.fixture
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server that the drill may break."""
+    """Return a PostgreSQL server that the drill may break."""
     server = Postgres()
     try:
         yield server.create()
@@ -24,7 +24,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Service]]:
-    """Start the web process of the Procfile; it is ended after the drill."""
+    """Return a function that starts the web process, and stop it after the drill."""
     services: list[Service] = []
 
     def start(url: str, **settings: str) -> Service:
@@ -38,7 +38,7 @@ def serve() -> Iterator[Callable[..., Service]]:
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Any:
-    """Print a drill's figures at its end, whatever becomes of it."""
+    """Return a function that records the figures of the drill, to print them at its end."""
 
     def show(record: Record | None = None, findings: Findings | None = None, **more: Any) -> None:
         parts: dict[str, Any] = {}
@@ -58,15 +58,15 @@ def figures(request: pytest.FixtureRequest) -> Any:
 
 
 class Printer:
-    """Prints the figures of every drill, of those that run in other processes too."""
+    """A plugin that prints the figures of every drill, also of those in other processes."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Print them once, with what came of the drill itself."""
+        """Print the figures of a drill once, with its result."""
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
-        if report.when != "call" or terminal is None:  # no terminal: not the first process
+        if report.when != "call" or terminal is None:  # other processes have no terminal
             return
         name = report.nodeid.rpartition("::test_")[2].replace("_", " ")
         for key, parts in report.user_properties:
@@ -77,5 +77,5 @@ class Printer:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the figures printed."""
+    """Register the plugin that prints the figures."""
     config.pluginmanager.register(Printer(config))

@@ -1,4 +1,4 @@
-"""The benchmark runs, in small: what it finds out here is no figure to go by."""
+"""The benchmark runs in a small form, whose figures mean nothing."""
 
 import json
 import shutil

@@ -1,6 +1,7 @@
-"""The primary of the example cluster is killed, and frozen, under load: a standby takes over.
+"""The primary of the example cluster is killed or frozen under load, and a standby takes over.
 
-The load comes in through HAProxy and runs on, over both instances, PgBouncer and three members.
+The load comes in through HAProxy and continues throughout, over both instances, PgBouncer and three
+members.
 """
 
 import os
@@ -41,7 +42,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.folder = Path(mkdtemp(prefix="taskflow-drill-"))
-        self.folder.chmod(0o755)  # PostgreSQL's user passes through
+        self.folder.chmod(0o755)  # PostgreSQL's user needs to pass through
 
     def run(self, command: str) -> None:
         """Run a command of the script."""
@@ -51,25 +52,25 @@ class Cluster:
         assert done.returncode == 0, done.stderr
 
     def url(self, address: str = "127.0.0.1", port: int = 15000) -> str:
-        """Give the URL of the primary, or of a member."""
+        """Return the URL of the primary, or of a member."""
         return f"postgresql://taskflow@{address}:{port}/taskflow"
 
     def instances(self) -> list[int]:
-        """Give the process ids of both instances."""
+        """Return the process ids of both instances."""
         return [process.pid for name in INSTANCES for process in processes(self.folder / name)]
 
     def holds(self, load: Load, address: str) -> bool:
-        """Whether a member has what was acknowledged, once."""
+        """Return whether a member has every acknowledged write once."""
         try:
             findings = look_for(load.record, self.url(address, 15432))
-        except psycopg2.OperationalError:  # it starts
+        except psycopg2.OperationalError:  # the member is starting
             return False
         return (findings.lost, findings.doubled) == (0, 0)
 
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """A cluster that the drill may break."""
+    """Return a cluster that the drill may break."""
     cluster = Cluster()
     try:
         cluster.run("start")
@@ -80,20 +81,20 @@ def cluster() -> Iterator[Cluster]:
 
 
 def primary() -> str:
-    """Give the name of the primary."""
+    """Return the name of the primary."""
     [name] = [name for name, role in roles().items() if role == "primary"]
     return name
 
 
 def longest_gap(loads: tuple[Load, ...], since: float) -> float:
-    """Give the longest time without a single success."""
+    """Return the longest time without a success."""
     answers = [answer for load in loads for answer in load.record.answers]
     served = sorted(a.at for a in answers if a.at > since and 200 <= a.status < 300)
     return max(after - before for before, after in pairwise(served))
 
 
 def freeze(part: Path) -> None:
-    """Stop every process where it stands, as a virtual machine is stopped by its host."""
+    """Suspend every process, as a host suspends a virtual machine."""
     for process in processes(part):
         process.suspend()
 
@@ -113,9 +114,9 @@ def test_the_cluster_survives_the_failure_of_its_primary(
         failover = longest_gap(loads, since)
         assert primary() != failed
         for process in processes(cluster.folder / failed):
-            process.resume()  # and believes that it is the primary still
+            process.resume()  # the member still believes that it is the primary
         started = time.monotonic()
-        cluster.run("start")  # it waits until all three replicate
+        cluster.run("start")  # waits until all three replicate
         back = time.monotonic() - started
         assert primary() != failed
         time.sleep(1)
@@ -125,5 +126,5 @@ def test_the_cluster_survives_the_failure_of_its_primary(
         client = Client(port, plain.clients[0].token)
         assert client("POST", "/api/v1/tasks", {"title": f"by {port}"})[0] == 201
         client.close()
-    for address in MEMBERS.values():  # that of the failed one, too
+    for address in MEMBERS.values():  # the failed member included
         wait_for(lambda: all(cluster.holds(load, address) for load in loads), FAILOVER)

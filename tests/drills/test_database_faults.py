@@ -1,4 +1,4 @@
-"""The database goes away, crashes, or loses its sessions, under load."""
+"""The database stops, crashes, or loses its sessions under load, and the service recovers."""
 
 import time
 from collections.abc import Callable
@@ -63,7 +63,7 @@ def test_the_service_survives_repeatedly_killed_sessions(
         took = wait_for(recovered(load.record, time.monotonic()), RECOVERY)
     assert_kept(load.record, postgres, figures, recovery=took)
     reads = [answer.status for answer in load.record.answers if answer.method == "GET"]
-    assert set(reads) == {200}  # a read is run again
+    assert set(reads) == {200}  # the service runs a read again
 
 
 def test_sessions_killed_between_requests_fail_no_request(
@@ -94,6 +94,8 @@ def test_idempotency_keys_leave_no_write_in_doubt(
     findings = look_for(load.record, postgres.url())
     figures(load.record, findings, recovery=took)
     assert (findings.lost, findings.doubled) == (0, 0)
-    # Everything that was sent was acknowledged in the end, and stands there once.
+    # Every write was acknowledged in the end, and was stored once.
     [(held,)] = run_sql(postgres.url(), "SELECT count(*) FROM tasks")
-    assert held - len(load.record.created) <= len(load.clients)  # cut short by the end
+    assert held - len(load.record.created) <= len(
+        load.clients
+    )  # the end of the load cut these short

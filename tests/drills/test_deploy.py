@@ -1,4 +1,4 @@
-"""The service is stopped and replaced under load, as a platform does it."""
+"""The service is stopped and replaced under load, as a platform does."""
 
 import contextlib
 import shutil
@@ -18,16 +18,16 @@ from tests.support.load import Client, look_for, wait_for
 from tests.support.postgres import Postgres
 from tests.support.service import Service
 
-IN_FLIGHT = 10  # seconds, of the longest request that a stop waits for here
+IN_FLIGHT = 10  # seconds of the longest request that a stop waits for here
 KILLED_AFTER = 30  # seconds, by the platform
 IDLE_EXIT = 15  # seconds, for a stop with nothing in flight (gunicorn by itself: 28)
-SILENT = 5.5  # seconds; after 5 gunicorn parks a connection that never said a word
+SILENT = 5.5  # seconds; after 5 gunicorn parks a connection that sent nothing
 ROUNDS = 2 if SHORT else 10
 
 
 @contextlib.contextmanager
 def idle_connections(port: int) -> Iterator[None]:
-    """Keep connections that were answered once, and some that never said a word."""
+    """Hold connections that were answered once, and some that sent nothing."""
     with contextlib.ExitStack() as stack:
         for number in range(6):
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
@@ -39,7 +39,7 @@ def idle_connections(port: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def update_in_flight(client: Client, url: str) -> Iterator[list[tuple[int, float]]]:
-    """Send an update that waits for a lock; give the list that its status and time come into."""
+    """Send an update that waits for a lock, and yield a list for its status and time."""
     status, task, _ = client("POST", "/api/v1/tasks", {"title": "to be locked"})
     assert status == 201
     answered: list[tuple[int, float]] = []
@@ -82,7 +82,7 @@ def test_a_stop_under_load_drops_no_request_and_waits_for_no_idle_client(
     figures(
         load.record,
         findings,
-        unanswered=count_unanswered(load.record, postgres.url()) - 1,  # but for the locked one
+        unanswered=count_unanswered(load.record, postgres.url()) - 1,  # without the locked task
         after_sigterm=dict(load.record.statuses(since=stopped)),
         exit=gone - stopped,
         exit_after_the_last_answer=gone - at,
@@ -97,7 +97,7 @@ def test_a_stop_under_load_drops_no_request_and_waits_for_no_idle_client(
 
 
 def stop(service: Service) -> float:
-    """Send SIGTERM and give the seconds until the process had ended well."""
+    """Send SIGTERM, and return the seconds until the process ended with exit code 0."""
     started = time.monotonic()
     service.process.terminate()
     assert service.process.wait(KILLED_AFTER) == 0

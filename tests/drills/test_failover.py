@@ -1,4 +1,4 @@
-"""The primary dies or goes silent and a standby takes over: the service follows by itself."""
+"""The primary dies or becomes silent, a standby takes over, and the service follows."""
 
 import shutil
 import signal
@@ -30,16 +30,18 @@ SYNC_STATE = "SELECT sync_state FROM pg_stat_replication"
 
 
 def follow(standby: Postgres, primary: Postgres) -> None:
-    """Make a server a standby of another one, which waits for it with every commit."""
+    """Make a server a synchronous standby of another one."""
     shutil.rmtree(standby.data, ignore_errors=True)
-    for left in standby.folder.glob(".s.PGSQL*"):  # by a postmaster that was killed
+    for left in standby.folder.glob(".s.PGSQL*"):  # from a postmaster that was killed
         left.unlink()
     source = f"host=127.0.0.1 port={primary.port} user=postgres application_name=standby"
     standby.run("pg_basebackup", "-d", source, "-D", str(standby.data), "-R", "-c", "fast",
                 "--no-sync")  # fmt: skip
-    standby.settings["wal_retrieve_retry_interval"] = "100ms"  # a promotion may wait for it
+    standby.settings["wal_retrieve_retry_interval"] = (
+        "100ms"  # a promotion may wait for this interval
+    )
     standby.start()
-    # After the copy: the standby, once it is the primary, has nobody to wait for.
+    # After the copy, so that a promoted standby waits for no standby of its own.
     run_sql(primary.url(), "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
     run_sql(primary.url(), "ALTER SYSTEM SET synchronous_commit = 'remote_apply'")
     run_sql(primary.url(), "SELECT pg_reload_conf()")
@@ -48,7 +50,7 @@ def follow(standby: Postgres, primary: Postgres) -> None:
 
 @pytest.fixture
 def standby(postgres: Postgres) -> Iterator[Postgres]:
-    """A synchronous standby of the drill's server."""
+    """Return a synchronous standby of the drill's server."""
     server = Postgres()
     try:
         follow(server, postgres)
@@ -78,14 +80,16 @@ def test_the_service_follows_the_standby_after_the_primary_was_killed(
             promotions.append(time.monotonic() - killed)
             followed.append(wait_until_recovered(loads, RECOVERY))
             primary, other = other, primary
-            follow(other, primary)  # the one that died comes back as a standby
+            follow(other, primary)  # the dead primary returns as a standby
             run_sql(primary.url(), KILL_SESSIONS)
             wait_until_recovered(loads, RECOVERY)
             wait_for(lambda: run_sql(other.url(), SESSIONS) == [(0,)], RECOVERY)
     assert_loads_kept(loads, primary, figures, promotion=max(promotions), followed=max(followed))
-    # With keys all that was sent was acknowledged in the end, and stands there once.
+    # With keys every write was acknowledged in the end, and was stored once.
     [(held,)] = run_sql(primary.url(), "SELECT count(*) FROM idempotency_keys")
-    assert held - len(keyed.record.created) <= len(keyed.clients)  # cut short by the end
+    assert held - len(keyed.record.created) <= len(
+        keyed.clients
+    )  # the end of the load cut these short
 
 
 @pytest.mark.skipif(SHORT, reason="takes long")
@@ -100,19 +104,19 @@ def test_the_service_follows_the_standby_after_the_primary_went_silent(
             postgres.send(signal.SIGSTOP)
             silent = time.monotonic()
             standby.promote()
-            # Those who waited for the old one give up; then each connect asks it first.
+            # Waiting requests give up on the old primary; later connects still try it first.
             wait_until_recovered(loads, LONGEST + RECOVERY)
             took = time.monotonic() - silent
             assert service.get("/health")[0] == 200
             time.sleep(1)
     finally:
-        postgres.send(signal.SIGKILL)  # it would come back as a second primary
+        postgres.send(signal.SIGKILL)  # it must not return as a second primary
     assert_loads_kept(loads, standby, figures, failover=took)
     longest = max(load.record.longest() for load in loads)
     assert longest < LONGEST + 1  # for a busy machine
 
 
-@pytest.mark.parametrize("hosts", [2] if SHORT else [1, 2, 3])
+@pytest.mark.parametrize("hosts", [2] if SHORT else [1, 2, 3], ids="silent hosts: {}".format)
 def test_requests_fail_in_time_when_every_host_is_silent(
     hosts: int, serve: Callable[..., Service], figures: Any
 ) -> None:
@@ -123,7 +127,7 @@ def test_requests_fail_in_time_when_every_host_is_silent(
 
     credentials = {"email": "ann@example.com", "password": PASSWORD}
     with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
-        silent = [  # nobody accepts
+        silent = [  # accepts no connection
             stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(hosts)
         ]
         service = serve(url_of(*(sock.getsockname()[1] for sock in silent)))

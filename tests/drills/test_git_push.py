@@ -1,4 +1,4 @@
-"""`git push` deploys: what a platform does with it, by real git, pip and router, under traffic."""
+"""A `git push` deploys the service under traffic, with a real git, pip and router."""
 
 import json
 import os
@@ -23,10 +23,10 @@ from tests.support.post_receive import Release
 from tests.support.postgres import Postgres
 from tests.support.service import ROOT, free_port, production_env
 
-PAUSE = 0.05  # seconds between a client's requests: the build is under way beside them
+PAUSE = 0.05  # seconds between a client's requests, since the build needs the CPU too
 NEW_COLUMN = "ALTER TABLE tasks ADD COLUMN note text;"
 SCHEMA_WITH_COLUMN = f"\n{NEW_COLUMN}\nCREATE TABLE schema_migrations"
-BLOCKED = 3  # seconds; as long a release may wait for a table, and others behind it
+BLOCKED = 3  # seconds that a release, and the requests behind it, may wait for a table
 
 pytestmark = [
     pytest.mark.skipif(not shutil.which(program), reason=f"{program} is not installed")
@@ -43,7 +43,7 @@ def _index(tmp_path: Path) -> None:
 
 
 class Platform:
-    """A repository to push to, and the releases that come of it."""
+    """A repository that deploys every push, and its releases."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder, self.ports = folder, [free_port(), free_port()]
@@ -61,11 +61,11 @@ class Platform:
         hook.chmod(0o755)
 
     def current(self) -> Release:
-        """Give the release that serves."""
+        """Return the release that serves."""
         return Release((self.folder / "current").resolve(), self._config)
 
     def remove(self) -> None:
-        """End what runs."""
+        """Stop the releases and the router."""
         for pid in self.folder.glob("releases/*/pid"):
             if not (pid.parent / "exit").exists():
                 Release(pid.parent, self._config).stop()
@@ -73,7 +73,7 @@ class Platform:
 
 
 class Checkout:
-    """The developer's side: the code of this folder, in a repository of its own."""
+    """The developer's repository, with the code of this folder."""
 
     def __init__(self, folder: Path, remote: Path) -> None:
         self.folder = folder
@@ -87,7 +87,7 @@ class Checkout:
         return git("-C", self.folder, "-c", "user.name=A", "-c", "user.email=a@example.com", *args)
 
     def change(self, name: str, old: str, new: str) -> None:
-        """Replace the only occurrence of a text in a file, and commit."""
+        """Replace the only occurrence of a text in a file, and commit the change."""
         path = self.folder / name
         text = path.read_text()
         assert text.count(old) == 1
@@ -101,7 +101,7 @@ class Checkout:
         self._git("commit", "--quiet", "-m", f"Add {name}")
 
     def push(self) -> dict[str, tuple[float, float]]:
-        """Push, and give when each step of the deploy began and ended."""
+        """Push, and return the times at which each step of the deploy began and ended."""
         said = self._git("push", "platform", "main")
         steps = re.findall(r"^remote: (\w+) ([\d.]+) ([\d.]+) *$", said, re.MULTILINE)
         assert steps, said
@@ -109,7 +109,7 @@ class Checkout:
 
 
 def git(*args: Any) -> str:
-    """Run git, with nobody's configuration, and give what it says."""
+    """Run git without any user's configuration, and return its messages."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     done = subprocess.run(["git", *args], capture_output=True, text=True, env=env, timeout=200)
@@ -137,7 +137,7 @@ def test_a_push_deploys_under_traffic_and_fails_no_request(
     platform: Platform, postgres: Postgres, tmp_path: Path, figures: Any
 ) -> None:
     run_sql(postgres.url("postgres"), "DROP DATABASE taskflow")
-    run_sql(postgres.url("postgres"), "CREATE DATABASE taskflow")  # `release` makes the tables
+    run_sql(postgres.url("postgres"), "CREATE DATABASE taskflow")  # `release` creates the tables
     checkout = Checkout(tmp_path / "checkout", tmp_path / "app.git")
     first = checkout.push()
     assert version(platform) == VERSION
@@ -148,7 +148,7 @@ def test_a_push_deploys_under_traffic_and_fails_no_request(
     with Callers(platform.balancer.port, pause=PAUSE) as load:
         time.sleep(1)
         second = checkout.push()
-        if not SHORT:  # another build
+        if not SHORT:  # builds a release that does not start
             checkout.change("wsgi.py", "app = create_app(config)", "")
             assert list(checkout.push()) == ["build", "release"]
         time.sleep(1)

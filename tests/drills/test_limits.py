@@ -1,4 +1,4 @@
-"""Half a CPU and 512 MB are enough, and nothing grows with the number of requests."""
+"""Half a CPU and 512 MB are enough, and resource use does not grow with the requests."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ from tests.support.service import Service, production_env
 CPUS, MEMORY = 0.5, 512  # megabytes
 SECONDS = 15 if SHORT else 60
 REQUESTS = 10_000 if SHORT else 200_000
-PARTS = 10  # of the soak; the first one is its warm-up
+PARTS = 10  # of the soak test; the first one is its warm-up
 GROWTH = 8  # megabytes, after the warm-up
 AGE = """
 UPDATE refresh_tokens
@@ -32,7 +32,7 @@ SET issued_at = issued_at - interval '1 minute', rotated_at = rotated_at - inter
 
 
 class Visitors(Load):
-    """The load, whose sessions are refreshed all the time, with clients that log in and out."""
+    """A load that also refreshes its sessions, with clients that log in and out."""
 
     def __init__(self, port: int, logins: int) -> None:
         super().__init__(port)
@@ -43,7 +43,7 @@ class Visitors(Load):
         assert self._logins[0]("POST", "/api/v1/auth/register", self._account)[0] == 201
 
     def run(self, is_over: Callable[[], bool]) -> None:
-        """Let them work until it is over."""
+        """Run the load until a condition holds."""
         self._stop.clear()
         works: list[tuple[Callable[..., None], Any]] = [(self._work, c) for c in self.clients]
         works += [(self._keep_logging_in, client) for client in self._logins]
@@ -59,7 +59,7 @@ class Visitors(Load):
             assert not thread.is_alive(), "a request hangs"
 
     def refresh_each(self) -> None:
-        """Refresh every session once; its client goes on with the new token."""
+        """Refresh every session once, and give its client the new token."""
         for client, session in zip(self.clients, self._sessions, strict=True):
             status, body = self.send(session, "POST", "/api/v1/auth/refresh")
             if status == 200:
@@ -67,7 +67,7 @@ class Visitors(Load):
                 self.refreshes += 1
 
     def log_in_and_out(self, client: Client) -> None:
-        """Begin a session and end it."""
+        """Start a session and end it."""
         client.token = None
         status, body = self.send(client, "POST", "/api/v1/auth/login", self._account)
         if status == 200:
@@ -101,7 +101,7 @@ def test_half_a_cpu_and_512_mb_are_enough(
 ) -> None:
     group.write_launcher(tmp_path / "gunicorn")
     path = f"{tmp_path}:{production_env('')['PATH']}"
-    # Two workers: what Heroku sets by itself where there are 512 MB.
+    # Heroku sets two workers for 512 MB.
     service = serve(postgres.url(), PATH=path, WEB_CONCURRENCY="2", **UNLIMITED)
     workers = service.workers(at_least=2)
     load = Visitors(service.port, logins=4)
@@ -118,7 +118,7 @@ def test_half_a_cpu_and_512_mb_are_enough(
         throttled=f"{group.throttled()} times",
         killed=group.kills(),
     )
-    assert group.throttled() > 0  # it was busy
+    assert group.throttled() > 0  # the limit was reached
     assert group.kills() == 0
     assert service.workers() == workers
     assert 50 < group.peak() < MEMORY
@@ -128,7 +128,7 @@ def test_half_a_cpu_and_512_mb_are_enough(
 
 @dataclass
 class Footprint:
-    """What the service has in use: a worker's, and the database's."""
+    """The resources in use by a worker and in the database."""
 
     megabytes: float
     threads: int
@@ -139,7 +139,7 @@ class Footprint:
 
 
 def measure(worker: int, postgres: Postgres, load: Visitors) -> Footprint:
-    """Measure at rest, and a minute later: a used token is kept for half a minute."""
+    """Measure without load, after rotated tokens have aged by a minute."""
     run_sql(postgres.url(), AGE)
     load.refresh_each()
     [(tokens, sessions)] = run_sql(
@@ -160,7 +160,7 @@ def measure(worker: int, postgres: Postgres, load: Visitors) -> Footprint:
 def test_resource_use_does_not_grow_with_the_requests(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
-    # glibc keeps the 19 MB of a hash, or gives them back: it shall always do so here.
+    # glibc may keep the 19 MB of a hash: here it always returns them.
     service = serve(postgres.url(), MALLOC_MMAP_THRESHOLD_="1000000", **UNLIMITED)
     [worker] = service.workers()
     load = Visitors(service.port, logins=1)

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode stands between the service and PostgreSQL."""
+"""The service works through PgBouncer in transaction mode."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ FUNCTIONAL = (
     "concurrency",
     *(() if SHORT else ("lists", "accounts", "access_tokens", "sessions")),
 )
-# The server's own settings, which are not those of the service.
+# Defaults of the server that differ from the settings of the service.
 DEFAULTS = {"TimeZone": "Asia/Kathmandu", "statement_timeout": "1h", "lock_timeout": "50min"}
 SERVER_CONNECTIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'taskflow'"
 SETTINGS = f"""
@@ -40,7 +40,7 @@ SELECT pg_backend_pid(), ARRAY[{", ".join(f"current_setting('{name}')" for name 
 
 
 class PgBouncer:
-    """PgBouncer on a port of its own, with so many connections to a server."""
+    """PgBouncer on a port of its own, with a limited number of connections to a server."""
 
     def __init__(self, server: Postgres, pool_size: int, **settings: str) -> None:
         self.port = free_port()
@@ -62,11 +62,11 @@ class PgBouncer:
         self.start()
 
     def url(self, database: str = "taskflow") -> str:
-        """Give the URL of a database behind it."""
+        """Return the URL of a database behind it."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start it and wait until it takes connections; it refuses to run as root."""
+        """Start it as a user other than root, and wait until it accepts connections."""
         self._process = subprocess.Popen(
             [str(PROGRAM), "-q", self._file], cwd="/", **as_server_user()
         )
@@ -88,7 +88,7 @@ class PgBouncer:
 
 @pytest.fixture
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server with defaults of its own."""
+    """Return a PostgreSQL server with defaults of its own."""
     server = Postgres(**DEFAULTS)
     try:
         yield server.create()
@@ -98,7 +98,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def bounce(postgres: Postgres) -> Iterator[Callable[..., PgBouncer]]:
-    """Start PgBouncer in front of the server; it is stopped after the drill."""
+    """Return a function that starts PgBouncer, and stop it after the drill."""
     with ExitStack() as stack:
 
         def start(pool_size: int, **settings: str) -> PgBouncer:
@@ -125,7 +125,11 @@ def test_the_api_tests_pass_through_pgbouncer(
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("ignored", ["extra_float_digits", "extra_float_digits,options"])
+@pytest.mark.parametrize(
+    "ignored",
+    ["extra_float_digits", "extra_float_digits,options"],
+    ids=["options are passed on", "options are ignored"],
+)
 def test_statements_run_with_the_settings_of_the_service(
     ignored: str,
     postgres: Postgres,
@@ -167,7 +171,7 @@ def test_nothing_leaks_from_one_client_to_another(
     service = serve(bouncer.url())
 
     def use(load: Load, client: Client) -> set[str]:
-        """Make tasks and list them, and give the users that were seen."""
+        """Create and list tasks, and return the users that were seen."""
         seen = set()
         for number in range(10 if SHORT else 80):
             load.send(client, "POST", "/api/v1/tasks", {"title": str(number)})
@@ -184,7 +188,7 @@ def test_nothing_leaks_from_one_client_to_another(
     assert [len(seen) for seen in users] == [1] * len(load.clients)
     assert len(set.union(*users)) == len(load.clients)
     assert len(servers) == 2
-    with ExitStack() as stack:  # transactions at the same time are on connections of their own
+    with ExitStack() as stack:  # concurrent transactions have connections of their own
         rows = []
         for _ in servers:
             conn = stack.enter_context(closing(psycopg2.connect(bouncer.url())))

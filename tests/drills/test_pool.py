@@ -1,4 +1,4 @@
-"""Too many slow requests, statements that do not end, and a server that says nothing at all."""
+"""Too many slow requests, endless statements, and a silent server."""
 
 import signal
 import time
@@ -17,19 +17,19 @@ from tests.support.postgres import Postgres
 from tests.support.service import Service
 
 NARROW = {"DB_POOL_MAX": "2", "DB_POOL_TIMEOUT": "1", "DB_STATEMENT_TIMEOUT": "2"}
-PROBE = 3  # seconds; for a probe of the health, whatever the others wait for
-CLIENTS = 8  # as many as WEB_THREADS: none of them waits for a thread
+PROBE = 3  # seconds for a health check, however long other requests wait
+CLIENTS = 8  # as many as WEB_THREADS, so that no client waits for a thread
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskflow'"
 WAITING = f"{SESSIONS} AND wait_event_type = 'Lock'"
 
 
 def ask(threads: ThreadPoolExecutor, load: Load, clients: int, *request: Any) -> list[Future]:
-    """Send a request of so many clients, all at once."""
+    """Send a request from a number of clients at once."""
     return [threads.submit(load.send, client, *request) for client in load.clients[:clients]]
 
 
 def ask_all(threads: ThreadPoolExecutor, load: Load, *request: Any) -> list[Answer]:
-    """Send a request of every client, all at once, and give their answers."""
+    """Send a request from every client at once, and return the answers."""
     before = len(load.record.answers)
     for future in ask(threads, load, len(load.clients), *request):
         future.result()
@@ -37,7 +37,7 @@ def ask_all(threads: ThreadPoolExecutor, load: Load, *request: Any) -> list[Answ
 
 
 def assert_no_slot_is_lost(threads: ThreadPoolExecutor, load: Load, postgres: Postgres) -> None:
-    """Assert that as many slow requests as there are connections run at the same time."""
+    """Assert that as many slow requests as connections run at the same time."""
     with holding(postgres, "LOCK TABLE tasks"):
         slow = ask(threads, load, 2, "GET", "/api/v1/tasks")
         wait_for(lambda: run_sql(postgres.url(), WAITING) == [(2,)], 1.5)
@@ -82,7 +82,7 @@ def test_transactions_that_time_out_are_rolled_back_and_lose_no_slot(
                 answers = ask_all(threads, load, *change, passwords)
             assert {a.code for a in answers} == {"query_timeout", "pool_exhausted"}
             assert_no_slot_is_lost(threads, load, postgres)
-        # The old passwords are still good.
+        # The old passwords are still valid.
         answers = [load.send(client, *change, passwords)[0] for client in load.clients]
     figures(load.record)
     assert answers == [204] * CLIENTS
@@ -118,7 +118,7 @@ def test_endless_statements_time_out_and_delay_no_other_request(
 
 
 def probe(service: Service, path: str, until: float) -> list[tuple[int, float]]:
-    """Ask for the health again and again; give each status and the seconds it took."""
+    """Send health checks until a time, and return each status and the seconds it took."""
     probes = []
     while (started := time.monotonic()) < until:
         status, _, _ = service.get(path)

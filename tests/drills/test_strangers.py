@@ -1,4 +1,4 @@
-"""Strangers: a machine that tries what the OpenAPI document allows and forbids, and bad tokens."""
+"""Requests generated from the OpenAPI document, and every route with every kind of token."""
 
 import json
 import re
@@ -24,10 +24,10 @@ METRICS_TOKEN = "metrics-token-of-the-drill"
 AUTH, TASKS = "/api/v1/auth", "/api/v1/tasks"
 SESSION, TASK = f"{AUTH}/sessions/{{session_id}}", f"{TASKS}/{{task_id}}"
 
-# Schemathesis, which makes requests from the document and checks the answers against it.
+# Schemathesis generates requests from the document and checks the answers against it.
 
-# Statuses that a request may get although the document allows it: what the contract refuses and
-# JSON Schema can't say.
+# Statuses that a request may get although the document allows it, because JSON Schema can't express
+# the rule.
 REFUSALS = [
     (f"POST {AUTH}/register", [400], "common passwords; addresses that mail could not go to"),
     (f"PUT {AUTH}/password", [400], "common passwords"),
@@ -36,13 +36,13 @@ REFUSALS = [
     (f"PUT {TASK}", [400], "the 52nd of May"),
     (f"PATCH {TASK}", [400], "the 52nd of May"),
 ]
-ACCEPTED: list[Any] = ["2xx", "3xx", 401, 403, 404, 409, 429, "5xx"]  # its own list
-# Checks that take a right answer for a wrong one.
+ACCEPTED: list[Any] = ["2xx", "3xx", 401, 403, 404, 409, 429, "5xx"]  # Schemathesis's own list
+# Checks that report right answers as wrong.
 EXCLUDED = [
     (f"POST {AUTH}/refresh", "ignored_auth", "an empty cookie beside a good bearer is none"),
     (f"POST {AUTH}/logout", "ignored_auth", "an empty cookie beside a good bearer is none"),
 ]
-# Its coverage phase has no value that is an ETag, and takes 0 for one.
+# The coverage phase can't generate an ETag, and sends 0.
 PARAMETERS = {"header.If-Match": "*", "header.If-None-Match": '"0"'}
 
 
@@ -66,7 +66,7 @@ class Account:
 
 
 def config(headers: dict[str, str]) -> str:
-    """Give schemathesis.toml: what to send to which operation, and which checks to leave out.
+    """Return schemathesis.toml, with the headers of operations and the checks to leave out.
 
     `headers` are the Authorization headers of operations, and of all others under `*`.
     """
@@ -87,7 +87,7 @@ def config(headers: dict[str, str]) -> str:
 
 
 def explore(service: Service, folder: Path, examples: int, headers: dict[str, str]) -> Any:
-    """Run schemathesis, with a seed, and give its report; fails where it found something."""
+    """Run schemathesis with a seed, assert that it found nothing, and return its report."""
     (folder / "config.toml").write_text(config(headers))
     done = subprocess.run(
         [
@@ -103,7 +103,7 @@ def explore(service: Service, folder: Path, examples: int, headers: dict[str, st
 
 
 def figures_of(report: Any) -> dict[str, Any]:
-    """Give the figures of a report."""
+    """Return the figures of a report."""
     return {
         "operations": report["operations"]["tested"],
         "requests": report["test_cases"]["generated"],
@@ -125,7 +125,7 @@ def test_the_openapi_document_holds_for_a_user(
         "/metrics": f"Bearer {METRICS_TOKEN}",
     }
     figures(**figures_of(explore(service, tmp_path, 8 if SHORT else 100, headers)))
-    # None of that ended the session of the one who asked.
+    # No request ended the session of the user.
     assert service.get(f"{AUTH}/me", Authorization=headers["*"])[0] == 200
 
 
@@ -136,8 +136,8 @@ def test_the_openapi_document_holds_without_a_token(
     figures(**figures_of(explore(service, tmp_path, 4 if SHORT else 50, {})))
 
 
-# Tokens that are not good, or not good for this. Whatever is protected refuses the bad ones with
-# the code below; who another user is, and one whose session was revoked, is in the table.
+# Tokens that no protected route accepts, with the code of the refusal. The table below has the
+# answers to another user, and to a token of a revoked session.
 
 BAD_TOKENS = {
     "nobody": "auth_missing",
@@ -151,12 +151,12 @@ BAD_TOKENS = {
     "never expires": "auth_invalid",
     "signature cut off": "auth_invalid",
 }
-NEW = {"email": "", "password": PASSWORD}  # an email for each request
+NEW = {"email": "", "password": PASSWORD}  # each request gets an email of its own
 WRONG = {"password": "not the password"}
 CHANGE = {"currentPassword": "not the password", "newPassword": "another good password"}
 
-# Method, path and body; what the owner gets, another user, and the owner with a token of a session
-# that was revoked: it works for up to 15 minutes, but not where the account itself is touched.
+# Method, path and body; the answers to the owner, to another user, and to a token of a revoked
+# session. Such a token works for up to 15 minutes, but not on the account itself.
 PROTECTED: list[tuple[str, str, Any, Any, Any, Any]] = [
     ("GET", TASKS, None, 200, 200, 200),
     ("POST", TASKS, {"title": "Sent"}, 201, 201, 201),
@@ -170,7 +170,7 @@ PROTECTED: list[tuple[str, str, Any, Any, Any, Any]] = [
     ("GET", f"{AUTH}/sessions", None, 200, 200, "auth_revoked"),
     ("DELETE", SESSION, None, 204, "not_found", 204),
 ]
-# These look at no token: everybody gets this, whatever comes with the request.
+# Routes that ignore tokens and answer every caller alike.
 PUBLIC: list[tuple[str, str, Any, int]] = [
     ("GET", "/health", None, 200),
     ("GET", "/health/live", None, 200),
@@ -180,7 +180,7 @@ PUBLIC: list[tuple[str, str, Any, int]] = [
     ("POST", f"{AUTH}/register", NEW, 201),
     ("POST", f"{AUTH}/login", None, 200),
 ]
-# These look for tokens of their own kind. Where a token is not named, it is `auth_invalid`.
+# Routes with tokens of their own kind. Any token that is not listed is `auth_invalid`.
 OWN_TOKENS: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/metrics", {"nobody": "auth_missing"}),
     ("POST", f"{AUTH}/refresh", {"nobody": "auth_missing", "refresh token": 200}),
@@ -194,7 +194,7 @@ OWN_TOKENS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 class Cells:
-    """The service, asked by everybody for everything."""
+    """Every route of the service, with every kind of token."""
 
     def __init__(self, service: Service) -> None:
         self.service, self.port = service, service.port
@@ -219,21 +219,22 @@ class Cells:
         }
 
     def sign(self, **changes: Any) -> str:
-        """Sign the owner's claims with changes, None for one to leave out."""
+        """Sign the owner's claims with changes, where None leaves a claim out."""
         claims = {**self.owner.claims, **changes}
         return jwt.encode({k: v for k, v in claims.items() if v is not None}, SECRET)
 
     def ask(self, method: str, path: str, body: Any, token: str | None) -> Reply:
-        """Send a request with a bearer, and give the answer."""
+        """Send a request with a bearer token, and return the answer."""
         data = b"" if body is None else json.dumps(body).encode()
         fields = [] if token is None else [f"Authorization: Bearer {token}"]
         [reply] = ask(self.port, request(method, path, data, *fields))
         return reply
 
     def outcome(self, method: str, path: str, body: Any, who: str) -> Any:
-        """Give what somebody gets: a status below 400, or the code of an error.
+        """Return the answer to a caller: a status below 400, or the code of an error.
 
-        What is in the path is the owner's, made for this request; an error leaves it as it was.
+        The task or session in the path belongs to the owner, and is created for this request.
+        Asserts that an error has not changed it.
         """
         task = self.ask("POST", TASKS, {"title": "Mine"}, self.owner.access)
         task_path = f"{TASKS}/{json.loads(task.body)['id']}"
@@ -259,7 +260,7 @@ class Cells:
 
 
 def expected() -> dict[tuple[str, str, str], tuple[Any, Any]]:
-    """Give body and outcome of each cell: method, path, and who asks."""
+    """Return body and outcome by method, path and caller."""
     cells: dict[tuple[str, str, str], tuple[Any, Any]] = {}
     for method, path, body, owner, other, revoked in PROTECTED:
         row = {**BAD_TOKENS, "another user": other, "revoked session": revoked, "owner": owner}
@@ -267,7 +268,7 @@ def expected() -> dict[tuple[str, str, str], tuple[Any, Any]]:
     everybody = [*BAD_TOKENS, "another user", "revoked session", "owner"]
     for method, path, body, status in PUBLIC:
         cells |= {(method, path, who): (body, status) for who in everybody}
-    for method, path, outcomes in OWN_TOKENS:  # which end sessions: after all others
+    for method, path, outcomes in OWN_TOKENS:  # last, since these end sessions
         cells |= {(method, path, w): (None, outcomes.get(w, "auth_invalid")) for w in everybody}
     return cells
 

@@ -1,4 +1,4 @@
-"""The alerts fire where they should, on metrics that there are."""
+"""The alert rules use metrics that exist, and each alert fires only for its reason."""
 
 import json
 import re
@@ -82,13 +82,13 @@ scrape_configs:
         )  # fmt: skip
 
     def ask(self, path: str, **query: str) -> Any:
-        """Give the data of an answer of its API."""
+        """Return the data of an answer of its API."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urlencode(query)}"
         with urlopen(url, timeout=5) as response:
             return json.load(response)["data"]
 
     def values(self, query: str) -> dict[str, str]:
-        """Give the values of a query by instance and job; none while it starts."""
+        """Return the values of a query by job, or nothing while the server starts."""
         try:
             found = self.ask("query", query=query)["result"]
         except OSError:
@@ -109,7 +109,7 @@ def test_prometheus_scrapes_two_workers_and_evaluates_every_rule(
         while True:
             [group] = prometheus.ask("rules")["groups"]
             health = {rule["name"]: rule["health"] for rule in group["rules"]}
-            if "unknown" not in health.values():  # not evaluated yet
+            if "unknown" not in health.values():  # no rule is left to evaluate
                 break
             assert time.monotonic() < deadline, health
             time.sleep(0.2)

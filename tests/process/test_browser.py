@@ -53,14 +53,14 @@ def frontend() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def service(config: Config, frontend: str) -> Iterator[Service]:
-    quiet = {"LOG_LEVEL": "error"}  # nobody reads what it writes before the end
+    quiet = {"LOG_LEVEL": "error"}  # its output is read at the end only
     with serving(config.database_url or "", CORS_ORIGINS=frontend, **quiet) as service:
         yield service
 
 
 @pytest.fixture
 def open_tab(browser: Browser, frontend: str, service: Service) -> Iterator[OpenTab]:
-    """Open the example in a browser that nobody has used, or beside a tab of one that is."""
+    """Return a function that opens the example in a new browser, or in a tab beside another."""
     contexts: list[BrowserContext] = []
     faults: list[str] = []
     default = service
@@ -83,7 +83,7 @@ def open_tab(browser: Browser, frontend: str, service: Service) -> Iterator[Open
 
 @pytest.fixture
 def page(open_tab: OpenTab) -> Page:
-    """A tab of a browser in which Ann has registered."""
+    """Return a tab of a browser in which Ann has registered."""
     page = open_tab()
     enter(page, "Register")
     expect_member(page)
@@ -110,9 +110,9 @@ def expect_titles(page: Page, *titles: str) -> None:
 
 
 def script(page: Page, code: str, **values: Any) -> Any:
-    """Run code in a page, with a client `api` of its own, `origin` and these values at hand.
+    """Run code in a page, and return its result or its error.
 
-    Give what it returns, or the error that it ends with.
+    The code has a client `api` of its own, the API's `origin`, and these values.
     """
     return page.evaluate(
         f"""async ({{ {", ".join(values)} }}) => {{
@@ -126,7 +126,7 @@ def script(page: Page, code: str, **values: Any) -> Any:
 
 
 def requests_of(page: Page) -> list[Request]:
-    """Give a list that fills with the requests that the page sends from now on."""
+    """Return a list that collects the requests that the page sends from now on."""
     sent: list[Request] = []
     page.on("request", lambda request: sent.append(request))
     return sent
@@ -170,8 +170,8 @@ def test_a_task_that_changed_meanwhile_is_not_overwritten(page: Page) -> None:
     script(page, "await api.updateTask(id, { description: 'Soon' }, '*')", id=task_id)
     editor.get_by_role("combobox", name="Status").select_option("completed")
     editor.get_by_role("button", name="Save").click()
-    expect(editor.get_by_role("alert")).to_have_text("This task was changed meanwhile.")
-    editor.get_by_role("button", name="Load what it is now").click()
+    expect(editor.get_by_role("alert")).to_have_text("This task has changed since you opened it.")
+    editor.get_by_role("button", name="Load the current version").click()
     expect(editor.get_by_role("textbox", name="Description")).to_have_value("Soon")
     editor.get_by_role("combobox", name="Status").select_option("completed")
     editor.get_by_role("button", name="Save").click()
@@ -203,11 +203,15 @@ def test_requests_with_an_expired_token_share_one_refresh_and_are_sent_again(pag
     assert len({request.headers["x-correlation-id"] for request in creations}) == 6
     [refresh] = [request for request in sent if request.url.endswith("/auth/refresh")]
     assert refresh.headers["x-csrf-token"]
-    assert "authorization" not in refresh.headers  # the cookie does it
+    assert "authorization" not in refresh.headers  # the cookie authenticates it
 
 
 def test_tabs_that_refresh_at_the_same_time_stay_logged_in(page: Page, open_tab: OpenTab) -> None:
-    tabs = [page, open_tab(beside=page), open_tab(beside=page)]  # which have no access token yet
+    tabs = [
+        page,
+        open_tab(beside=page),
+        open_tab(beside=page),
+    ]  # the new tabs have no access token yet
     reload_at = "at => { window.old = true; setTimeout(() => location.reload(), at - Date.now()) }"
     for _ in range(3):
         soon = time.time() * 1000 + 200
@@ -337,7 +341,7 @@ def test_the_docs_page_executes_a_request_and_contacts_no_other_host(
     [executed] = [request for request in sent if "/api/v1/tasks" in request.url]
     assert executed.headers["authorization"] == f"Bearer {token}"
     assert {request.url.split("/")[2] for request in sent} == {f"localhost:{service.port}"}
-    assert said == []  # such as a breach of the page's policy
+    assert said == []  # for example a violation of the page's policy
 
 
 def test_the_docs_page_changes_data_with_the_cookies_of_a_session(

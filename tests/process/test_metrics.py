@@ -1,4 +1,4 @@
-"""The metrics are true across processes, few, and for who holds their token."""
+"""The metrics are summed over the workers, few, and protected by a token."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from tests.support.service import Service, serving
 
 
 def scrape(text: str) -> dict[tuple[str, ...], float]:
-    """Give the samples by name and label values."""
+    """Return the samples by name and label values."""
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)
@@ -59,7 +59,7 @@ def test_metrics_are_summed_over_workers_and_restarts(service: Service) -> None:
     assert samples["taskflow_db_pool_acquire_seconds_count",] >= 40
     assert samples["taskflow_db_pool_size",] == samples["taskflow_db_pool_idle",] >= 1
     assert samples["taskflow_db_pool_waiting",] == 0
-    # A worker that is gone has counted; what it had open is gone with it.
+    # The counters of a killed worker stay; its connections are gone.
     service.kill_a_worker()
     again = scrape(service.text("/metrics", TOKEN))
     assert again[requests, "POST", "/api/v1/tasks", "201"] == 20

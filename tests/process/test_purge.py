@@ -1,4 +1,4 @@
-"""The purge deletes what has ended, and nothing else."""
+"""The purge deletes expired sessions and old idempotency keys, and nothing else."""
 
 from collections.abc import Callable
 from typing import Any

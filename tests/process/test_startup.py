@@ -1,4 +1,4 @@
-"""The service starts as the Procfile says, or says in one line why it does not."""
+"""The service starts as the Procfile says, or reports in one line why it does not."""
 
 import json
 import os
@@ -31,19 +31,19 @@ PRODUCTION = {"DATABASE_URL": "postgresql://db.example/taskflow", "JWT_SECRET": 
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("DATABASE_URL", ""),
+        pytest.param("DATABASE_URL", "", id="DATABASE_URL-empty"),
         ("DATABASE_URL", "mysql://db/taskflow"),
         ("DATABASE_URL", "postgresql://u:p%zz@db/taskflow"),
         ("DATABASE_URL", "postgresql://db:99999999/taskflow"),
         ("DATABASE_URL", "postgresql://db/taskflow?sslmode=bogus"),
         ("DATABASE_URL", "postgresql://db/taskflow?connect_timeout=abc"),
-        ("DATABASE_URL", "postgresql://db/taskflow\udcff"),
+        pytest.param("DATABASE_URL", "postgresql://db/taskflow\udcff", id="DATABASE_URL-not UTF-8"),
         ("METRICS_TOKEN", "two words"),
-        ("JWT_SECRET", ""),
+        pytest.param("JWT_SECRET", "", id="JWT_SECRET-empty"),
         ("JWT_SECRET", "dev-secret"),
-        ("JWT_SECRET", "x" * 31),
+        pytest.param("JWT_SECRET", "x" * 31, id="JWT_SECRET-31 bytes"),
         ("JWT_SECRET_PREVIOUS", "dev-secret"),
-        ("JWT_SECRET_PREVIOUS", "x" * 31),
+        pytest.param("JWT_SECRET_PREVIOUS", "x" * 31, id="JWT_SECRET_PREVIOUS-31 bytes"),
         ("PORT", "0"),
         ("PORT", "65536"),
         ("PORT", "http"),
@@ -179,12 +179,12 @@ def test_the_web_process_logs_json_and_stops_gracefully(config: Config) -> None:
     assert (status, body["status"] != "unhealthy") == (200, True)
     assert headers["X-Correlation-ID"] == "router-1"
     assert headers["Strict-Transport-Security"]
-    idle = HTTPConnection("127.0.0.1", service.port)  # kept alive through the stop
+    idle = HTTPConnection("127.0.0.1", service.port)  # stays open through the stop
     idle.request("GET", "/api/v1/tasks?secret=1")
     assert idle.getresponse().read()
     started = time.monotonic()
     lines = [json.loads(line) for line in service.stop()]
-    assert time.monotonic() - started < 15  # a kept connection would be waited for 28 s
+    assert time.monotonic() - started < 15  # waiting for the kept connection would take 28 s
     assert service.process.returncode == 0
     idle.close()
     assert {"gunicorn.error", "taskflow.request"} <= {line["logger"] for line in lines}
@@ -237,7 +237,9 @@ def test_app_py_serves_the_api_and_prints_its_addresses(config: Config) -> None:
     env["CORS_ORIGINS"] = "http://localhost:5173"
     process = subprocess.Popen(
         [sys.executable, "app.py"],
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # some jobs ignore it
+        preexec_fn=partial(
+            signal.signal, signal.SIGINT, signal.SIG_DFL
+        ),  # background jobs may ignore it
         cwd=ROOT,
         env=env,
         stdout=subprocess.PIPE,
@@ -268,7 +270,7 @@ def test_app_py_serves_the_api_and_prints_its_addresses(config: Config) -> None:
 
 
 def wait_for(url: str) -> int:
-    """Give the status of the first answer, within ten seconds."""
+    """Return the status of the first answer within ten seconds."""
     deadline = time.monotonic() + 10
     while True:
         try:
@@ -283,21 +285,25 @@ def test_the_project_and_the_service_have_the_same_version() -> None:
     assert f'version = "{VERSION}"' in (Path(ROOT) / "pyproject.toml").read_text()
 
 
-@pytest.mark.parametrize(("descriptors", "served"), [(1000, 20), (5, 5)])
+@pytest.mark.parametrize(
+    ("descriptors", "served"),
+    [(1000, 20), (5, 5)],
+    ids=["enough descriptors", "5 descriptors left"],
+)
 def test_waiting_connections_are_served_when_the_process_stops(
     config: Config, descriptors: int, served: int
 ) -> None:
     service = Service(config.database_url or "")
     [pid] = service.workers()
     worker = psutil.Process(pid)
-    worker.suspend()  # the kernel takes connections all the same
+    worker.suspend()  # the kernel still accepts connections
     most = worker.num_fds() + descriptors
     worker.rlimit(psutil.RLIMIT_NOFILE, (most, most))
     waiting = [HTTPConnection("127.0.0.1", service.port, timeout=30) for _ in range(20)]
     for conn in waiting:
         conn.request("GET", "/health/live")
     service.process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)  # for the worker to be told
+    time.sleep(0.5)  # until the worker has the signal
     worker.resume()
     assert [conn.getresponse().status for conn in waiting[:served]] == [200] * served
     with pytest.raises(ConnectionRefusedError):
@@ -323,7 +329,7 @@ def test_every_request_is_logged_once(config: Config) -> None:
         client.start()
     for client in clients:
         client.join()
-    service.kill_a_worker()  # what was answered has been written
+    service.kill_a_worker()  # the lines of its requests were written before
     found = [json.loads(line) for line in service.stop()]
     logged = [line["correlationId"] for line in found if line["logger"] == "taskflow.request"]
     assert sorted(logged) == sorted(chain(*asked))

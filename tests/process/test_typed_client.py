@@ -1,4 +1,4 @@
-"""A typed client made from the OpenAPI document works, and refuses to compile mistakes."""
+"""A typed client generated from the OpenAPI document works, and mistakes do not compile."""
 
 import json
 import re
@@ -23,12 +23,12 @@ def service(config: Config) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def project(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs, compiled with the types of the running service; the errors are kept."""
+    """Return the folder of the programs, compiled with the types of the running service."""
     folder = tmp_path_factory.mktemp("typed") / "client"
     shutil.copytree(ROOT / "tests/process/typed_client", folder)
     run(folder, "npm", "ci")
     document = f"http://127.0.0.1:{service.port}/openapi.json"
-    # Unless told so, it takes what has a default for required in a request's body.
+    # By default it makes fields with a default required in a request's body.
     optional = "--default-non-nullable=false"
     run(folder, "npx", "openapi-typescript", document, "--output", "openapi.ts", optional)
     (folder / "errors").write_text(run(folder, "npx", "tsc", status=2))
@@ -36,7 +36,7 @@ def project(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *command: str, status: int = 0) -> str:
-    """Run a command in a folder, and give what it prints."""
+    """Run a command in a folder, and return its output."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout

@@ -4,7 +4,7 @@ from werkzeug.test import TestResponse
 
 
 def assert_error(response: TestResponse, status: int, code: str, *fields: str) -> None:
-    """Assert that an answer is this error of the catalog, with details on these fields."""
+    """Assert status and code of an error, and the fields that its details name."""
     assert response.status_code == status, response.text
     error = response.json["error"]
     assert error["code"] == code

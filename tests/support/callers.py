@@ -1,9 +1,8 @@
-"""A load whose clients say how their requests end without an answer.
+"""A load whose clients record how a request ended without an answer.
 
-`refused`: there was no connection, since the listener is closed. `closed`: a kept-alive connection
-ended without a byte of an answer. Where nothing was done for such a request, it costs its client
-nothing but another try. `dropped`: the same on a connection that was opened for it. `broken`: the
-answer ends before its end. Those are failures of the service.
+`refused`: the listener was closed. `closed`: a kept-alive connection ended without a byte of an
+answer. A client may repeat such a request if the service did nothing for it. `dropped`: the same on
+a new connection. `broken`: the answer is incomplete. The last two are failures of the service.
 """
 
 import time
@@ -13,17 +12,17 @@ from tests.support.database import run_sql
 from tests.support.load import Client, Load, Record
 
 LOST = {"RemoteDisconnected", "ConnectionResetError", "BrokenPipeError"}
-UNLIMITED = {"MAX_TASKS_PER_USER": "1000000"}  # of the service, where the load lasts
-REFUSED_PAUSE = 0.2  # seconds, so that a stopped service is not asked thousands of times
+UNLIMITED = {"MAX_TASKS_PER_USER": "1000000"}  # for services under a long load
+REFUSED_PAUSE = 0.2  # seconds, so that a client does not ask a stopped service thousands of times
 
 
 class Caller(Client):
-    """One client."""
+    """A client that records its requests without an answer."""
 
     def __init__(self, port: int, token: str | None = None) -> None:
         super().__init__(port, token)
         self.endings: list[str] = []
-        self.reconnect = False  # with the next request
+        self.reconnect = False  # for the next request
 
     def __call__(
         self, method: str, path: str, body: Any = None, **headers: str
@@ -42,7 +41,7 @@ class Caller(Client):
         return status, answer, sent
 
     def local_port(self) -> int | None:
-        """Give the port of its connection, if it has one."""
+        """Return the local port of its connection, or None without one."""
         sock = self._conn and self._conn.sock
         return sock.getsockname()[1] if sock else None
 
@@ -56,12 +55,12 @@ def _ending(error: str, kept: bool) -> str:
 
 
 class Callers(Load):
-    """The load from such clients."""
+    """A load from such clients."""
 
     client_class = Caller
 
 
 def count_unanswered(record: Record, url: str) -> int:
-    """Count the tasks that were made for a request without an answer."""
+    """Count the tasks that were created for requests without an answer."""
     titles = {title for (title,) in run_sql(url, "SELECT title FROM tasks")}
     return len(titles - set(record.created))

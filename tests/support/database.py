@@ -1,4 +1,4 @@
-"""SQL on the databases of the tests, behind the service's back."""
+"""SQL on a database, without the service."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import psycopg2
 
 
 def run_sql(url: str, sql: str, params: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
-    """Run a statement behind the service's back, and give its rows."""
+    """Run a statement on a connection of its own, and return its rows."""
     conn = psycopg2.connect(url)
     try:
         conn.autocommit = True

@@ -1,6 +1,6 @@
-"""The length of a run of the drills."""
+"""The length of the drills."""
 
 import os
 
-# A short run is what CI has time for; the promises are the same.
+# CI runs the drills in their short form; they prove the same promises.
 SHORT = os.environ.get("DRILLS") == "short"

@@ -1,4 +1,4 @@
-"""Faults of the database, and what holds for the clients through them."""
+"""Faults of the database, and the promises that hold for clients during them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ import psycopg2
 from tests.support.load import CATALOG_503, Load, Record, look_for, wait_for
 from tests.support.postgres import Postgres
 
-RECOVERY = 5  # seconds, from the database's return until everybody is served again
-LONGEST = 6  # seconds, for any answer
+RECOVERY = 5  # seconds from the return of the database until every client is served again
+LONGEST = 6  # seconds for an answer
 KILL_SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'taskflow'
 """
@@ -27,7 +27,7 @@ FOR EACH ROW WHEN (NEW.title = 'slow') EXECUTE FUNCTION sleep()
 
 
 def assert_kept(record: Record, postgres: Postgres, figures: Any, **more: Any) -> None:
-    """Assert what holds in every such drill, and print its figures."""
+    """Assert that no write was lost or doubled and every failure was a documented 503."""
     findings = look_for(record, postgres.url())
     figures(record, findings, **more)
     assert (findings.lost, findings.doubled) == (0, 0)
@@ -39,7 +39,7 @@ def assert_kept(record: Record, postgres: Postgres, figures: Any, **more: Any) -
 
 
 def recovered(record: Record, since: float) -> Callable[[], bool]:
-    """Whether the last 32 answers were all fine, and so every connection's."""
+    """Return a check whether the last 32 answers, from every connection, were successes."""
 
     def check() -> bool:
         latest = record.answers[-32:]
@@ -51,7 +51,7 @@ def recovered(record: Record, since: float) -> Callable[[], bool]:
 def assert_loads_kept(
     loads: tuple[Load, Load], primary: Postgres, figures: Any, **more: Any
 ) -> None:
-    """Assert what holds for the clients without and with Idempotency-Keys, and print it."""
+    """Assert the same for the clients without and with Idempotency-Keys."""
     for load in loads:
         record, findings = load.record, look_for(load.record, primary.url())
         figures(record, findings, **more)
@@ -63,7 +63,7 @@ def assert_loads_kept(
 
 
 def wait_until_recovered(loads: tuple[Load, Load], seconds: float) -> float:
-    """Wait until both are served again, and give the seconds it took."""
+    """Wait until both loads are served again, and return the seconds it took."""
     since = time.monotonic()
     wait_for(lambda: all(recovered(load.record, since)() for load in loads), seconds)
     return time.monotonic() - since
@@ -71,7 +71,7 @@ def wait_until_recovered(loads: tuple[Load, Load], seconds: float) -> float:
 
 @contextmanager
 def holding(postgres: Postgres, lock: str) -> Iterator[None]:
-    """Hold a lock in a transaction of the drill's own."""
+    """Hold a lock in a transaction."""
     with closing(psycopg2.connect(postgres.url())) as conn:
         with conn.cursor() as cursor:
             cursor.execute(lock)

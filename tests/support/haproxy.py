@@ -10,10 +10,10 @@ from tests.support.service import free_port
 
 
 class Balancer:
-    """HAProxy on a port of its own; each instance is a server `s` with its port.
+    """HAProxy on a port of its own, which names each instance `s` and its port.
 
-    What finds no connection is tried with another instance. Where the router is `told` where to
-    send requests (`set server … state ready`), it tries once and sends them nowhere else.
+    A request that finds no connection goes to another instance. If the router is `told` where to
+    send requests (`set server … state ready`), it tries that instance once, and no other.
     """
 
     def __init__(self, ports: list[int], told: bool = False) -> None:
@@ -31,7 +31,7 @@ defaults
   timeout client 60s
   timeout server 40s
   timeout check 5s
-  # Another instance where there is no connection; what has been sent is not sent again.
+  # Another instance only if there was no connection: a request is never sent twice.
   retries {0 if told else 3}
   option redispatch 1
   retry-on conn-failure
@@ -47,18 +47,18 @@ backend instances
         self._process = subprocess.Popen(["haproxy", "-db", "-f", self.folder / "config"])
 
     def is_up(self, port: int) -> bool:
-        """Whether an instance has passed its checks."""
+        """Return whether an instance has passed its checks."""
         return is_up(self.admin, port)
 
     def remove(self) -> None:
-        """End it."""
+        """Stop it, and delete its files."""
         self._process.terminate()
         self._process.wait(10)
         shutil.rmtree(self.folder)
 
 
 def command(admin: Path, line: str) -> str:
-    """Send a command to HAProxy's admin socket, and give the answer; none where it is not up."""
+    """Send a command to HAProxy's admin socket, and return the answer, empty if it is not up."""
     with socket.socket(socket.AF_UNIX) as sock:
         try:
             sock.connect(str(admin))
@@ -69,7 +69,7 @@ def command(admin: Path, line: str) -> str:
 
 
 def is_up(admin: Path, port: int) -> bool:
-    """Whether an instance has passed its checks."""
+    """Return whether an instance has passed its checks."""
     rows = [row.split(",") for row in command(admin, "show stat").splitlines()]
     found = [dict(zip(rows[0], row, strict=False)) for row in rows if row[1:2] == [f"s{port}"]]
     return [(row["status"], row["check_status"]) for row in found] == [("UP", "L7OK")]

@@ -1,4 +1,4 @@
-"""Clients that write down everything the service acknowledged, to look for it afterwards."""
+"""Clients that record every acknowledged write, to compare it with the database afterwards."""
 
 import json
 import random
@@ -20,7 +20,7 @@ CATALOG_503 = {"database_unavailable", "pool_exhausted", "query_timeout"}
 
 @dataclass
 class Answer:
-    """One answer, or the failure to get one (status 0): when it came and how long it took."""
+    """An answer, or the failure to get one (status 0), with its time and duration."""
 
     at: float
     seconds: float
@@ -32,12 +32,12 @@ class Answer:
 
 @dataclass
 class Record:
-    """What the clients saw and were promised."""
+    """The answers that the clients got, and the writes that were acknowledged."""
 
     answers: list[Answer] = field(default_factory=list)
     created: dict[str, str] = field(default_factory=dict)  # title: id, of each 201
     updated: dict[str, str] = field(default_factory=dict)  # id: the last acknowledged description
-    unsure: set[str] = field(default_factory=set)  # ids whose last update got no answer
+    unsure: set[str] = field(default_factory=set)  # ids of tasks whose last update got no answer
 
     def statuses(self, since: float = 0, until: float = float("inf")) -> Counter[int]:
         return Counter(a.status for a in self.answers if since <= a.at < until)
@@ -50,7 +50,7 @@ class Record:
 
 
 class Client:
-    """One keep-alive connection; a closed one is opened again, as browsers do."""
+    """A client with one keep-alive connection, which it opens again when it was closed."""
 
     def __init__(self, port: int, token: str | None = None) -> None:
         self.port, self.token = port, token
@@ -60,7 +60,7 @@ class Client:
     def __call__(
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> tuple[int, Any, dict[str, str]]:
-        """Send a request and give status, JSON and headers; status 0 where no answer came."""
+        """Send a request, and return status (0 without an answer), JSON and headers."""
         data = None if body is None else json.dumps(body)
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         if data:
@@ -81,7 +81,7 @@ class Client:
             if response.will_close:
                 self.close()
             return response.status, json.loads(text or b"null"), dict(response.getheaders())
-        except json.JSONDecodeError:  # a balancer's page
+        except json.JSONDecodeError:  # an error page of the balancer
             return response.status, {"error": {"code": "not_json"}}, {}
         except (OSError, HTTPException) as error:
             self.close()
@@ -95,7 +95,7 @@ class Client:
 
 
 class Load:
-    """So many clients, each a user, reading and writing as fast as they are answered."""
+    """A number of clients, each a user, which read and write as fast as they are answered."""
 
     client_class = Client
 
@@ -152,7 +152,7 @@ class Load:
     def send(
         self, client: Client, method: str, path: str, body: Any = None, **headers: str
     ) -> tuple[int, Any]:
-        """Send a request, write down what came of it, and give status and JSON."""
+        """Send a request, record its answer, and return status and JSON."""
         started = time.monotonic()
         status, answer, sent = client(method, path, body, **headers)
         now = time.monotonic()
@@ -181,12 +181,12 @@ class Load:
             self.record.updated[task_id] = text
             self.record.unsure.discard(task_id)
         else:
-            self.record.unsure.add(task_id)  # it may have been committed before the answer was lost
+            self.record.unsure.add(task_id)  # it may have been committed all the same
 
 
 @dataclass
 class Findings:
-    """What became of the acknowledged writes."""
+    """The number of acknowledged writes, and of those that were lost or doubled."""
 
     acknowledged: int
     lost: int
@@ -194,7 +194,7 @@ class Findings:
 
 
 def look_for(record: Record, url: str) -> Findings:
-    """Compare what was acknowledged with what the database holds."""
+    """Compare the acknowledged writes with the rows of the database."""
     rows = run_sql(url, "SELECT id::text, title, description FROM tasks")
     by_title = Counter(title for _, title, _ in rows)
     held = {task_id: (title, description) for task_id, title, description in rows}
@@ -209,7 +209,7 @@ def look_for(record: Record, url: str) -> Findings:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> float:
-    """Wait until it holds and give the seconds it took; fails after so many."""
+    """Wait until a condition holds, and return the seconds it took; fail after a limit."""
     started = time.monotonic()
     while not condition():
         assert time.monotonic() - started < seconds, f"not within {seconds} s"

@@ -1,4 +1,4 @@
-"""Valid requests, and what becomes of them when bytes or values are changed at random."""
+"""Valid requests, and random changes of their bytes and values."""
 
 import json
 import random
@@ -28,7 +28,7 @@ VALUES: list[Any] = [
 
 
 def templates(bearer: str, task_id: str) -> list[tuple[str, str, Any, list[str]]]:
-    """Give method, path, body and header lines of requests that are all right."""
+    """Return method, path, body and header lines of valid requests."""
     key, tag = "Idempotency-Key: a-key", 'If-Match: "1", W/"2"'
     one = f"/api/v1/tasks/{task_id}"
     credentials = {"email": "nobody@example.com", "password": "correct horse battery"}
@@ -52,7 +52,7 @@ def templates(bearer: str, task_id: str) -> list[tuple[str, str, Any, list[str]]
 
 
 def mutate(rng: random.Random, requests: list[tuple[str, str, Any, list[str]]]) -> bytes:
-    """Give a request that is broken at random: in a value of its body, or in its bytes."""
+    """Return a request with random changes: of a value of its body, or of its bytes."""
     method, path, body, fields = rng.choice(requests)
     text = b""
     if body is not None:
@@ -76,7 +76,7 @@ def _chunked(rng: random.Random, method: str, path: str, text: bytes, fields: li
 
 
 def _mutate_value(rng: random.Random, value: Any) -> Any:
-    """Change something in a JSON value: a member's value or name, or the value as a whole."""
+    """Change a JSON value: a member's value or name, or the whole."""
     if not isinstance(value, (dict, list)) or not value or rng.random() < 0.1:
         return rng.choice(VALUES)
     if isinstance(value, list):
@@ -106,7 +106,7 @@ def _mutate_bytes(rng: random.Random, data: bytes) -> bytes:
         elif action == 3:
             data = data[:upto] + data[at:]
         else:
-            lines = data.split(b"\r\n")  # a header is lost, or comes twice
+            lines = data.split(b"\r\n")  # removes or repeats a header
             i = rng.randrange(len(lines))
             lines[i : i + 1] = rng.choice([[], [lines[i]] * 2])
             data = b"\r\n".join(lines)

@@ -13,6 +13,7 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield path, method and description of every operation."""
     for path, item in document["paths"].items():
         for method in METHODS & set(item):
             yield path, method, item[method]
@@ -34,7 +35,7 @@ def parameters_of(document: dict[str, Any], path: str, method: str) -> list[dict
 
 
 def validate(document: dict[str, Any], value: Any, *place: str) -> None:
-    """Assert that a value is as the schema at this place of the document says."""
+    """Assert that a value is valid by the schema at a place of the document."""
     resource = Resource.from_contents(document, default_specification=DRAFT202012)
     registry = Registry().with_resource("urn:api", resource)
     pointer = "/".join(part.replace("~", "~0").replace("/", "~1") for part in place)
@@ -46,7 +47,7 @@ def validate(document: dict[str, Any], value: Any, *place: str) -> None:
 
 
 def matches(document: dict[str, Any], path: str, response: TestResponse) -> None:
-    """Assert that an answer is as documented for its path, method and status."""
+    """Assert that an answer is documented for its path, method and status."""
     method, status = response.request.method.lower(), str(response.status_code)
     operation = document["paths"][path][method]
     described = operation["responses"][status]

@@ -1,7 +1,8 @@
-"""What a platform does when it was pushed to: git's post-receive hook, on a folder of its own.
+"""A platform's deploy, as git's post-receive hook runs it in a folder of its own.
 
-The folder holds `config.json` (environment, ports and router of the app) and a release a commit.
-Prints when each step began and ended; a release that does not get well leaves the one before it.
+The folder holds `config.json` (environment, ports and router of the app) and a release for each
+commit. The program prints when each step began and ended. A release that does not become healthy
+leaves the one before it in place.
 """
 
 import contextlib
@@ -42,7 +43,7 @@ class Release:
         self._env = {**config["env"], "PATH": path}
 
     def build(self, commit: str) -> None:
-        """Check the commit out, and install what it requires into an environment of its own."""
+        """Check the commit out, and install its requirements into an environment of its own."""
         self.folder.mkdir(parents=True)
         subprocess.run(["git", f"--work-tree={self.folder}", "checkout", "-qf", commit], check=True)
         subprocess.run([sys.executable, "-m", "venv", self.folder / ".venv"], check=True)
@@ -50,12 +51,12 @@ class Release:
         subprocess.run(pip, cwd=self.folder, check=True)
 
     def prepare(self) -> None:
-        """Run the Procfile's `release`."""
+        """Run the `release` process of the Procfile."""
         line = procfile("release", self.folder)
         subprocess.run(line, shell=True, cwd=self.folder, env=self._env, check=True)
 
     def start(self, port: int) -> None:
-        """Start the Procfile's `web`; its process id and exit code are left in files."""
+        """Start the `web` process of the Procfile, with its process id and exit code in files."""
         web = f"{procfile('web', self.folder)} & echo $! > pid; wait $!; echo $? > exit"
         env = {**self._env, "PORT": str(port)}
         (self.folder / "port").write_text(str(port))
@@ -67,11 +68,11 @@ class Release:
 
     @property
     def port(self) -> int:
-        """The port of its `web`."""
+        """Return the port of its `web` process."""
         return int((self.folder / "port").read_text())
 
     def is_healthy(self) -> bool:
-        """Whether its `web` answers on /health that all is well."""
+        """Return whether its `web` process is healthy."""
         assert not (self.folder / "exit").exists(), (self.folder / "log").read_text()
         with (
             contextlib.suppress(OSError),
@@ -81,13 +82,13 @@ class Release:
         return False
 
     def route(self, state: str) -> None:
-        """Have the router send it requests (`ready`) or not (`maint`)."""
+        """Tell the router to send it requests (`ready`) or not (`maint`)."""
         command(self.router, f"set server instances/s{self.port} state {state}")
         if state == "ready":
             wait_for(lambda: is_up(self.router, self.port), PATIENCE)
 
     def stop(self) -> int:
-        """End `web` with SIGTERM where it runs, and give its exit code."""
+        """Stop `web` with SIGTERM if it runs, and return its exit code."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(int((self.folder / "pid").read_text()), signal.SIGTERM)
         code = self.folder / "exit"
@@ -96,7 +97,7 @@ class Release:
 
 
 def deploy(platform: Path, commit: str) -> None:
-    """Build, prepare and start a release, send it the requests and end the one before it."""
+    """Build, prepare and start a release, route requests to it, and stop the one before it."""
     config = json.loads((platform / "config.json").read_text())
     current = platform / "current"
     old = Release(current.resolve(), config) if current.exists() else None

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the drill's own, to stop, kill and promote."""
+"""A PostgreSQL server that a drill may stop, kill and promote."""
 
 import contextlib
 import importlib.util
@@ -33,13 +33,13 @@ SETTINGS = {
 
 
 def as_server_user() -> dict[str, Any]:
-    """Give subprocess's arguments for the user that PostgreSQL runs as: never root."""
+    """Return subprocess's arguments for the user of PostgreSQL, which is never root."""
     if os.geteuid() != 0:
         return {}
     try:
         user = pwd.getpwnam("pgserver")
     except KeyError:
-        # The wheel makes the user, and its files readable, when it starts a server of its own.
+        # The wheel creates the user, and makes its files readable, when it starts a server.
         data = Path(mkdtemp())
         start_postgres(data).stop()
         shutil.rmtree(data)
@@ -50,7 +50,7 @@ def as_server_user() -> dict[str, Any]:
 def _children(parent: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended just now
+        with contextlib.suppress(OSError):  # the process has just ended
             _state, its_parent, *_ = path.read_text().rpartition(")")[2].split()
             if int(its_parent) == parent:
                 found.append(int(path.parent.name))
@@ -70,7 +70,7 @@ class Postgres:
         self.settings = {**SETTINGS, **settings}
 
     def create(self) -> "Postgres":
-        """Make the cluster, start it and apply the schema."""
+        """Create the cluster, start it and apply the schema."""
         self.run("initdb", "--auth=trust", "--encoding=UTF8", "--no-sync", "-U", "postgres",
                  "--locale=C", "-D", str(self.data))  # fmt: skip
         self.start()
@@ -79,7 +79,7 @@ class Postgres:
         return self
 
     def url(self, database: str = "taskflow") -> str:
-        """Give the URL of one of its databases."""
+        """Return the URL of one of its databases."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def run(self, program: str, *args: str) -> None:
@@ -90,18 +90,18 @@ class Postgres:
         assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
-        """Start the server and wait until it takes connections."""
+        """Start the server, and wait until it accepts connections."""
         options = " ".join(f"-c {name}={value}" for name, value in self.settings.items())
         options += f" -p {self.port} -k {self.folder}"
         self.run("pg_ctl", "start", "-w", "-D", str(self.data), "-o", options,
                  "-l", str(self.folder / "log"))  # fmt: skip
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop the server: `fast` ends sessions in order, `immediate` is a crash."""
+        """Stop the server: `fast` ends its sessions, `immediate` is a crash."""
         self.run("pg_ctl", "stop", "-w", "-D", str(self.data), "-m", mode)
 
     def kill(self) -> None:
-        """Kill the postmaster, and so every process of the server, with SIGKILL."""
+        """Kill the postmaster and the sessions with SIGKILL."""
         for pid in [self.pid(), *self.backends()]:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -115,11 +115,11 @@ class Postgres:
                 os.kill(pid, number)
 
     def pid(self) -> int:
-        """Give the postmaster's process id."""
+        """Return the process id of the postmaster."""
         return int((self.data / "postmaster.pid").read_text().split()[0])
 
     def backends(self) -> list[int]:
-        """Give the process ids of the sessions."""
+        """Return the process ids of the sessions."""
         rows = run_sql(
             self.url("postgres"),
             "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type ="
@@ -128,11 +128,11 @@ class Postgres:
         return [pid for (pid,) in rows]
 
     def promote(self) -> None:
-        """Make a standby the primary."""
+        """Promote a standby to the primary."""
         self.run("pg_ctl", "promote", "-w", "-D", str(self.data))
 
     def wait_until_gone(self) -> None:
-        """Wait until nothing answers any more."""
+        """Wait until the server accepts no connection."""
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             try:
@@ -143,7 +143,7 @@ class Postgres:
         raise AssertionError("the server is still there")
 
     def remove(self) -> None:
-        """Stop the server where it runs, and delete its files."""
+        """Stop the server if it runs, and delete its files."""
         subprocess.run(
             [BIN / "pg_ctl", "stop", "-D", self.data, "-m", "immediate"],
             capture_output=True, cwd="/", **self._as_user,

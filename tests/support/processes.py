@@ -1,4 +1,4 @@
-"""What the kernel counts of processes, and a part of the machine for them (Linux)."""
+"""The memory and connections of processes, and control groups that limit them (Linux)."""
 
 from pathlib import Path
 from uuid import uuid4
@@ -11,18 +11,18 @@ PERIOD = 100_000  # microseconds
 
 
 def megabytes(pid: int) -> float:
-    """Give the memory that a process has in use."""
+    """Return the resident memory of a process."""
     return psutil.Process(pid).memory_info().rss / 2**20
 
 
 def peer_ports(pid: int) -> set[int]:
-    """Give the ports that the connections of a process lead to."""
+    """Return the remote ports of the connections of a process."""
     connections = psutil.Process(pid).net_connections("tcp")
     return {connection.raddr.port for connection in connections if connection.raddr}
 
 
 class Group:
-    """A control group, of version 1 or 2, of so many CPUs and so many megabytes."""
+    """A control group, of version 1 or 2, with a limit of CPUs and of megabytes."""
 
     def __init__(self, cpus: float, memory: int) -> None:
         name = f"taskflow-drill-{uuid4().hex[:8]}"
@@ -50,29 +50,29 @@ class Group:
         return next(folder / name for folder in self._folders if (folder / name).exists())
 
     def write_launcher(self, path: Path) -> None:
-        """Write a program that runs the next one of its name on the PATH inside the group."""
+        """Write a program that runs the next program of its name on the PATH in the group."""
         enter = "\n".join(f"echo $$ > {folder}/cgroup.procs" for folder in self._folders)
         path.write_text(f'#!/bin/sh\n{enter}\nPATH=${{PATH#*:}}\nexec {path.name} "$@"\n')
         path.chmod(0o755)
 
     def peak(self) -> float:
-        """Give the megabytes that were in use at most."""
+        """Return the largest number of megabytes that were in use."""
         name = "memory.peak" if self._unified else "memory.max_usage_in_bytes"
         return int(self._file(name).read_text()) / 2**20
 
     def kills(self) -> int:
-        """Give how many processes were killed because the memory was used up."""
+        """Return the number of processes that were killed for lack of memory."""
         name = "memory.events" if self._unified else "memory.oom_control"
         rows = [line.split() for line in self._file(name).read_text().splitlines()]
         return int(dict(rows)["oom_kill"])
 
     def throttled(self) -> int:
-        """Give in how many periods the CPU was used up."""
+        """Return the number of periods in which the CPU was throttled."""
         rows = [line.split() for line in self._file("cpu.stat").read_text().splitlines()]
         return int(dict(rows)["nr_throttled"])
 
     def remove(self) -> None:
-        """Delete the group, once its processes have ended."""
+        """Delete the group after its processes have ended."""
         for folder in self._folders:
             if folder.exists():
                 folder.rmdir()

@@ -23,7 +23,7 @@ INSERT INTO refresh_tokens (session_id) SELECT id FROM sessions, generate_series
 """
 
 
-# By number, not by user, so that a user's tasks lie scattered, as they do in life.
+# By number, not by user, so that the tasks of a user lie scattered, as in production.
 INSERT_TASKS = """
 SELECT setseed(0.5);
 
@@ -81,7 +81,7 @@ UNINDEXED = "SELECT sum(seq_tup_read)::int FROM pg_stat_xact_user_tables"
 
 
 class Plan(NamedTuple):
-    """How a statement was run: its plan, and how many rows were read without an index."""
+    """The plan of a statement, and the number of rows that it read without an index."""
 
     statement: str
     root: dict[str, Any]
@@ -100,7 +100,7 @@ def without_indexes(url: str) -> Iterator[None]:
 
 
 class ExplainingDatabase(Database):
-    """A database that explains each statement, takes back what that did, and runs it."""
+    """A database that explains each statement, rolls its effects back, and runs it."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -116,7 +116,7 @@ class ExplainingDatabase(Database):
             for part in sql.split(";"):
                 run("SAVEPOINT explained", {})
                 [[[plan]]] = run(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {part}", params)
-                # What a cascade reads is in no plan.
+                # The rows that a cascade reads are in no plan.
                 [[unindexed]] = run(UNINDEXED, {})
                 run("ROLLBACK TO explained", {})
                 self.plans.append(Plan(statement, plan["Plan"], unindexed))

@@ -1,4 +1,4 @@
-"""The service as the Procfile starts it, in processes of its own."""
+"""The web process, started as the Procfile says, and the environment that it needs."""
 
 import contextlib
 import json
@@ -22,36 +22,37 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a port that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def production_env(database_url: str, **changes: str) -> dict[str, str]:
-    """Give the environment of a platform, with the virtual environment on its path."""
+    """Return a platform's environment, with the virtual environment on its PATH."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     settings = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET, "PGSSLMODE": "disable"}
     unlimited = {"RATE_LIMIT": "1000000/second", "AUTH_RATE_LIMIT": "1000000/second"}
-    home = os.environ.get("HOME", "/")
-    return {"PATH": path, "HOME": home, **settings, **unlimited, **changes}
+    # coverage measures the processes that inherit its variables.
+    inherited = {k: v for k, v in os.environ.items() if k == "HOME" or k.startswith("COVERAGE_")}
+    return {"PATH": path, **inherited, **settings, **unlimited, **changes}
 
 
 def procfile(process: str, folder: Path = ROOT) -> str:
-    """Give a line of the Procfile."""
+    """Return the command of a process in the Procfile."""
     lines = (folder / "Procfile").read_text().splitlines()
     return dict(line.split(": ", 1) for line in lines)[process]
 
 
 def run(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command in the shell, and return it when it has ended."""
     return subprocess.run(
         command, shell=True, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
     )
 
 
 class Service:
-    """The web process, on a port of its own; its output is kept."""
+    """The web process, on a port of its own, with its output in a pipe."""
 
     def __init__(self, database_url: str, port: int = 0, **changes: str) -> None:
         self.port = port or free_port()
@@ -67,7 +68,7 @@ class Service:
         self.wait_until_live()
 
     def wait_until_live(self) -> None:
-        """Wait until the process answers, for half a minute: machines are slow at times."""
+        """Wait until the process answers, for up to 30 seconds."""
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -79,13 +80,13 @@ class Service:
                 time.sleep(0.05)
 
     def get(self, path: str, **headers: str) -> tuple[int, Any, dict[str, str]]:
-        """Give status, body and headers of a GET."""
+        """Send a GET, and return status, body and headers."""
         return self.request("GET", path, headers=headers)
 
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any, dict[str, str]]:
-        """Give status, body and headers of a request on a connection of its own."""
+        """Send a request on a connection of its own, and return status, body and headers."""
         conn = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             data = None if body is None else json.dumps(body)
@@ -98,13 +99,13 @@ class Service:
             conn.close()
 
     def text(self, path: str, headers: dict[str, str]) -> str:
-        """Give the text of a GET that is not JSON."""
+        """Send a GET, and return the text of an answer that is not JSON."""
         request = Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
         with urlopen(request) as response:
             return response.read().decode()
 
     def workers(self, at_least: int = 1) -> list[int]:
-        """Give the process ids of the workers, when there are so many."""
+        """Return the process ids of the workers, as soon as there are enough of them."""
         deadline = time.monotonic() + 30
         while True:
             found = [child.pid for child in psutil.Process(self.process.pid).children()]
@@ -114,17 +115,17 @@ class Service:
             time.sleep(0.05)
 
     def kill_a_worker(self) -> None:
-        """Kill a worker, and wait until another one has taken its place."""
+        """Kill a worker, and wait until another one has replaced it."""
         before = self.workers()
         os.kill(before[0], signal.SIGKILL)
         deadline = time.monotonic() + 30
         while before[0] in self.workers(len(before)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        time.sleep(0.5)  # the new one is there; let it answer too
+        time.sleep(0.5)  # until the new worker answers too
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> list[str]:
-        """End the process and give the lines that it wrote."""
+        """Stop the process, and return the lines of its output."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         output, _ = self.process.communicate(timeout=40)
@@ -133,7 +134,7 @@ class Service:
 
 @contextlib.contextmanager
 def serving(database_url: str, **changes: str) -> Iterator[Service]:
-    """Run the web process, and end it."""
+    """Run the web process, and stop it at the end."""
     service = Service(database_url, **changes)
     try:
         yield service

@@ -1,7 +1,7 @@
-"""Requests that two readers may read differently, each with one that hides in it.
+"""Requests that two HTTP parsers may read differently, each with a hidden request inside.
 
-What comes after a request on its connection has the correlation id `after`; what hides in it
-has `hidden`, and is never answered.
+The next request on the connection has the correlation id `after`. The hidden request has `hidden`,
+and must never be answered.
 """
 
 import json
@@ -69,7 +69,7 @@ REFUSED = {
     "a target in UTF-8": request("GET", "/h\xc3\xa9alth") + HIDDEN,
     "another expectation": login("Expect: 200-ok", LENGTH) + BODY,
 }
-# The service, or gunicorn for it, refuses these bodies; either ends the connection.
+# The service or its server refuses these bodies, and closes the connection.
 BAD_CHUNKS = {
     **{f"a chunk of size {size!a}": size + b"\r\n" + BODY + b"\r\n" + END
        for size in (b"", b"x", b"-5", b"+5", b"0x5", b" 5", b"5 ", b"5_0", b"\xb2", b"5;\0",
@@ -84,7 +84,7 @@ BAD_CHUNKS = {
     "a length among the trailers": chunk(BODY) + b"0\r\nContent-Length: 5\r\n\r\n",
     "a trailer that is no header": chunk(BODY) + b"0\r\nchunked\r\n\r\n",
 }
-ANSWERED = {  # the status of the first; the one after it is answered too
+ANSWERED = {  # with the status of the first request; the next one is answered too
     "a body that looks like a request": (400, login(OF_HIDDEN) + HIDDEN),
     "where none belongs": (415, request("GET", LIVE, b"", FIRST, OF_HIDDEN) + HIDDEN),
     "where there is no route": (404, request("POST", "/x", b"", FIRST, OF_HIDDEN) + HIDDEN),

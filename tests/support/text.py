@@ -1,4 +1,4 @@
-"""Comparison of texts that differ from run to run."""
+"""Comparison of texts with values that differ from run to run."""
 
 import re
 
@@ -13,7 +13,7 @@ CHANGING = (
 
 
 def same(text: str) -> str:
-    """Give the text without what differs from run to run."""
+    """Replace the values of a text that differ from run to run."""
     for pattern, replacement in CHANGING:
         text = re.sub(pattern, replacement, text)
     return text.strip()

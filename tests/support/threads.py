@@ -1,4 +1,4 @@
-"""Calls at the same time."""
+"""Concurrent calls."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ from werkzeug.test import TestResponse
 
 
 def at_once(calls: Sequence[Callable[[], TestResponse]]) -> list[TestResponse]:
-    """Call them all at the same time, each in a thread of its own."""
+    """Run calls at the same time, each in a thread of its own, and return the answers."""
     barrier = Barrier(len(calls))
 
     def run(call: Callable[[], TestResponse]) -> TestResponse:

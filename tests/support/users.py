@@ -9,7 +9,7 @@ from tests.support.credentials import PASSWORD
 
 
 class User:
-    """A registered user, whose requests carry its access token and no cookies."""
+    """A registered user, whose requests have its access token and no cookies."""
 
     def __init__(self, app: Flask, email: str) -> None:
         self._client = app.test_client(use_cookies=False)
@@ -39,13 +39,13 @@ class User:
         return self.request("DELETE", path, **kwargs)
 
     def task(self, **fields: Any) -> dict[str, Any]:
-        """Create a task and give it."""
+        """Create a task and return it."""
         response = self.post("/tasks", {"title": "Buy milk", **fields})
         assert response.status_code == 201, response.text
         return response.json
 
     def titles(self, query: str = "") -> list[str]:
-        """Give the titles of the tasks that a listing shows."""
+        """Return the titles of the tasks in a list."""
         response = self.get(f"/tasks{query}")
         assert response.status_code == 200, response.text
         return [task["title"] for task in response.json["data"]]

@@ -1,4 +1,4 @@
-"""HTTP by hand: bytes for the service's socket, what comes back on it, and what it writes."""
+"""HTTP as bytes: requests on a socket, the answers on it, and the output of the service."""
 
 import contextlib
 import json
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from taskflow.errors import CATALOG
 from tests.support.service import Service
 
-PATIENCE = 10  # seconds; whoever gets no answer within them hangs
+PATIENCE = 10  # seconds for an answer
 # What gunicorn's parser refuses by itself; 501 is what RFC 9112 section 6.1 asks for where it
 # does not know a transfer coding.
 REFUSALS = {400, 414, 417, 431, 501}
 
 
 def request(method: str, path: str, body: bytes = b"", *fields: str, version: str = "1.1") -> bytes:
-    """Give the bytes of a request, with its length and type where it has a body."""
+    """Return the bytes of a request, with length and type if it has a body."""
     lines = [f"{method} {path} HTTP/{version}", "Host: x"]
     if body:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
@@ -54,9 +54,9 @@ class Reply:
 
 
 def replies(data: bytes, to_head: bool = False) -> list[Reply]:
-    """Take answers apart, the first one perhaps to a HEAD; what is none is a `ValueError`.
+    """Parse answers, of which the first may be one to HEAD.
 
-    100 Continue is no answer.
+    Skips 100 Continue. Raises ValueError for bytes that are no answer.
     """
     found = []
     while data:
@@ -78,7 +78,7 @@ def replies(data: bytes, to_head: bool = False) -> list[Reply]:
 
 
 class Wire:
-    """A connection, byte by byte."""
+    """A connection that sends and receives bytes."""
 
     def __init__(self, port: int, data: bytes = b"") -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
@@ -91,14 +91,14 @@ class Wire:
         self.sock.close()
 
     def reset(self) -> None:
-        """Go away at once, without a goodbye."""
+        """Reset the connection."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
     def rest(self) -> bytes:
-        """Say that no more will come, and give all that the service answers until it closes."""
+        """Close the sending side, and return all bytes until the service closes the connection."""
         data = b""
-        with contextlib.suppress(ConnectionError):  # it has no use for what is still under way
+        with contextlib.suppress(ConnectionError):  # the service discards the rest of the request
             self.sock.shutdown(socket.SHUT_WR)
             while piece := self.sock.recv(65536):
                 data += piece
@@ -107,8 +107,8 @@ class Wire:
     def pump(self, piece: bytes, total: int, pause: float = 0.05) -> tuple[bytes, int, int]:
         """Send a piece again and again until the service closes.
 
-        Gives the answer, how much was sent before it, and in all. The pauses let the service
-        read, so that what was sent is what it read and not what its system holds for it.
+        Returns the answer, the number of bytes sent before it, and the number sent in all. The
+        pauses let the service read, so that few of these bytes wait in the kernel.
         """
         answer, before, sent = b"", 0, 0
         with contextlib.suppress(ConnectionError):
@@ -127,13 +127,13 @@ class Wire:
 
 
 def ask(port: int, data: bytes) -> list[Reply]:
-    """Send requests on a connection of their own, and give the answers to them."""
+    """Send requests on a connection of their own, and return the answers."""
     with Wire(port, data) as wire:
         return replies(wire.rest())
 
 
 def outcome(port: int, data: bytes) -> str:
-    """Say in a line what comes of bytes: whose requests were answered, and how."""
+    """Send bytes, and return in one line which requests were answered, and how."""
     try:
         return ", ".join(map(str, ask(port, data))) or "nothing"
     except (TimeoutError, ValueError) as error:
@@ -141,12 +141,12 @@ def outcome(port: int, data: bytes) -> str:
 
 
 class Crowd:
-    """Slow clients: each sends a beginning, and then goes on with a byte a second."""
+    """Slow clients, each of which sends a beginning, and then one byte a second."""
 
     def __init__(self, port: int, clients: list[tuple[bytes, bytes]]) -> None:
         self._wires = [(Wire(port), iter(more)) for _, more in clients]
         for (wire, _), (start, _) in zip(self._wires, clients, strict=True):
-            with contextlib.suppress(ConnectionError):  # the service has had enough of this one
+            with contextlib.suppress(ConnectionError):  # the service has closed the connection
                 wire.sock.sendall(start)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._dribble)
@@ -171,7 +171,7 @@ class Crowd:
 
 
 class Output:
-    """What the service writes, read as it comes: a full pipe would stop it."""
+    """The output of the service, read at once, since a full pipe would block it."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -181,11 +181,11 @@ class Output:
         self._thread.start()
 
     def errors(self) -> list[str]:
-        """Give the lines that are errors or hold a stack."""
+        """Return the lines that are errors or hold a stack trace."""
         return [line for line in self.lines if "Traceback" in line or '"level": "ERROR"' in line]
 
     def end(self) -> None:
-        """End the service, and read what it still writes."""
+        """Stop the service, and read the rest of its output."""
         self.service.process.send_signal(signal.SIGTERM)
         self.service.process.wait(40)
         self._thread.join()

@@ -56,7 +56,8 @@ CSRF_TOKEN = header_parameter(
 )
 COOKIES = {
     "Set-Cookie": {
-        "description": "`access_token`, `refresh_token` and `csrf_token`, each in a header.",
+        "description": "`access_token`, `refresh_token` and `csrf_token`, each in a header. "
+        "In production their names have prefixes.",
         "schema": {"type": "string"},
     }
 }
@@ -98,7 +99,8 @@ SECURITY_SCHEMES = {
         "type": "apiKey",
         "in": "cookie",
         "name": "access_token",
-        "description": "The cookie of a session. Changes need `X-CSRF-Token` too.",
+        "description": "The access token of a session, as `__Host-access_token` in production. "
+        "Changes need `X-CSRF-Token` too.",
     },
     "metricsAuth": {
         "type": "http",
@@ -109,7 +111,7 @@ SECURITY_SCHEMES = {
         "type": "apiKey",
         "in": "cookie",
         "name": "refresh_token",
-        "description": "The refresh token of a session.",
+        "description": "The refresh token of a session, as `__Secure-refresh_token` in production.",
     },
 }
 # RFC 9110's phrases, which Python 3.13 has too; a client's names must not depend on the Python.
