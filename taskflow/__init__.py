@@ -1,5 +1,7 @@
 """TaskFlow: accounts, sessions and tasks over PostgreSQL."""
 
+from collections.abc import Iterable
+
 from flask import Flask
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -9,7 +11,10 @@ from taskflow.config import Config
 from taskflow.database import Database
 from taskflow.http import docs, openapi
 from taskflow.http.context import Components
+from taskflow.http.routing import Blueprint
 from taskflow.limits import RateLimits
+
+BLUEPRINTS = (auth.blueprint, tasks.blueprint, health.blueprint, metrics.blueprint)
 
 # Headers that a page on another origin may read (Fetch standard, CORS protocol).
 EXPOSED_HEADERS = (
@@ -19,7 +24,7 @@ EXPOSED_HEADERS = (
 CORS_MAX_AGE = 600  # seconds that a browser may reuse a preflight's answer
 
 
-def create_app(config: Config) -> Flask:
+def create_app(config: Config, blueprints: Iterable[Blueprint] = BLUEPRINTS) -> Flask:
     """Create the WSGI application for a configuration; it opens no connection yet."""
     app = Flask("taskflow", static_folder=None)
     app.url_map.merge_slashes = False  # another path is another path, never a redirect
@@ -31,9 +36,7 @@ def create_app(config: Config) -> Flask:
         limits=RateLimits(config),
         tokens=auth.tokens.init_app(app, config),
     )
-    document = openapi.register(
-        app, [auth.blueprint, tasks.blueprint, health.blueprint, metrics.blueprint]
-    )
+    document = openapi.register(app, blueprints)
     app.register_blueprint(docs.create_blueprint(document))
     errors.init_app(app)
     # After-request functions run in reverse order, so that the hooks' own, which logs, is last.

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
@@ -22,6 +23,14 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 class ConfigError(Exception):
     """A variable is missing or has a bad value; its text is one line that names the variable."""
+
+
+class CookieNames(NamedTuple):
+    """The names of the cookies of a session (RFC 6265bis, 4.1.3)."""
+
+    access: str
+    refresh: str
+    csrf: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class Config:
     db_pool_timeout: float
     db_statement_timeout: float
     max_tasks_per_user: int
+    session_max_days: int
     rate_limit: str
     auth_rate_limit: str
     rate_limit_storage: str
@@ -53,6 +63,13 @@ class Config:
     web_threads: int
     web_affinity: bool
     web_worker: str
+
+    @property
+    def cookie_names(self) -> CookieNames:
+        """The names of the cookies; in production browsers enforce their prefixes."""
+        if self.production:
+            return CookieNames("__Host-access_token", "__Secure-refresh_token", "__Host-csrf_token")
+        return CookieNames("access_token", "refresh_token", "csrf_token")
 
     @property
     def jwt_secrets(self) -> tuple[str, ...]:
@@ -172,6 +189,7 @@ def load_config(production: bool, environ: Mapping[str, str] = os.environ) -> Co
         db_pool_timeout=env.seconds("DB_POOL_TIMEOUT", 5),
         db_statement_timeout=env.seconds("DB_STATEMENT_TIMEOUT", 5),
         max_tasks_per_user=env.integer("MAX_TASKS_PER_USER", 1000, 0, 10**9 - 1),
+        session_max_days=env.integer("SESSION_MAX_DAYS", 90, 1, 3650),
         rate_limit=env.matching("RATE_LIMIT", "100/minute", *RATE),
         auth_rate_limit=env.matching("AUTH_RATE_LIMIT", "10/minute", *RATE),
         rate_limit_storage=env.matching(

@@ -12,12 +12,14 @@ from taskflow.config import VERSION
 from taskflow.database.migrations import find_missing_migrations
 from taskflow.http.answers import compact_json, json_response
 from taskflow.http.context import components, request_context
+from taskflow.http.fields import Choice
 from taskflow.http.routing import Blueprint
 
 logger = logging.getLogger(__name__)
 
 blueprint = Blueprint("health", __name__, description="For load balancers and operators.")
 
+STATUSES = ("healthy", "degraded", "unhealthy")
 DEGRADED_MS = 100
 CHECK_SECONDS = 2
 ANSWER_SECONDS = 2.5  # /health answers within 3 seconds
@@ -33,14 +35,14 @@ class LivenessSchema(Schema):
 class DatabaseCheckSchema(Schema):
     """The result of one check."""
 
-    status = fields.String(required=True, metadata={"enum": ["healthy", "degraded", "unhealthy"]})
+    status = Choice("HealthStatus", STATUSES, required=True)
     latencyMs = fields.Float(required=True)
 
 
 class HealthSchema(Schema):
     """The health of the service and of what it depends on."""
 
-    status = fields.String(required=True, metadata={"enum": ["healthy", "degraded", "unhealthy"]})
+    status = Choice("HealthStatus", STATUSES, required=True)
     version = fields.String(required=True)
     checks = fields.Dict(
         keys=fields.String(), values=fields.Nested(DatabaseCheckSchema), required=True

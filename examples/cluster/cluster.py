@@ -1,9 +1,10 @@
-"""TaskFlow on several machines, which are loopback addresses of this one: start, look, kill, stop.
+"""Run a cluster of TaskFlow on the loopback addresses of this machine.
 
-`start` starts what is not running, and so brings back what was killed. The configuration files
-beside this one are used as they stand; the ports are the usual ones + 10,000. Each part works in a
-folder of its own, with its data and its `log`: what works there is the part. The programs are
-Debian's: etcd-server, haproxy, patroni, pgbouncer and postgresql.
+The commands start the cluster, show its status, kill a part, and stop it. `start` starts only the
+parts that are not running, so it also brings back a killed part. Each part has a folder with its
+data and its `log`, and the processes with this working folder are the part. The configuration files
+are those beside this file; each port is the usual one + 10,000. The programs come from Debian:
+etcd-server, haproxy, patroni, pgbouncer and postgresql.
 """
 
 import argparse
@@ -33,20 +34,20 @@ SERVERS = {
     "pgbouncer": "pgbouncer pgbouncer.ini",
 }
 TIERS = (("etcd",), tuple(MEMBERS), ("haproxy", "pgbouncer"), tuple(INSTANCES))
-ROLES = ("primary", "sync", "replica")  # the synchronous standby is a replica, too
+ROLES = ("primary", "sync", "replica")  # in this order: a synchronous standby is a replica too
 API = "127.0.0.1:13000"
 DATABASE_URL = "postgresql://taskflow@127.0.0.1:16432/taskflow?sslmode=disable"
-SECONDS = 90  # for whatever is waited for: machines are slow at times
+SECONDS = 90  # the longest wait for a condition, on a slow machine
 
 
 def start(folder: Path) -> None:
-    """Start what is not running, and wait for three members that replicate and a healthy API."""
+    """Start the parts that are not running, and wait until members and API are healthy."""
     if _answers(f"{API}/health/live") and not processes(folder / "haproxy"):
-        sys.exit(f"cluster: http://{API} is served by another one, from another folder")
+        sys.exit(f"cluster: http://{API} is served by a cluster in another folder")
     environ = _environ(folder)
     for part, command in SERVERS.items():
         _start(folder / part, command, {**environ, **_patroni_environ(part)}, _server_user())
-    _wait_for("three members", _is_whole)
+    _wait_for("three replicating members", _is_whole)
     procfile = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
     _wait_for("the release", _succeeds, procfile["release"], environ)
     for part, port in INSTANCES.items():
@@ -57,7 +58,7 @@ def start(folder: Path) -> None:
 
 
 def stop(folder: Path) -> None:
-    """Stop everything, the clients before their servers."""
+    """Stop all parts, clients before their servers."""
     for tier in reversed(TIERS):
         for part in tier:
             for process in processes(folder / part)[:1]:
@@ -69,7 +70,7 @@ def stop(folder: Path) -> None:
 
 
 def kill(part: Path) -> None:
-    """Kill every process of a part, the one that looks after the others first."""
+    """Kill every process of a part, supervisors first."""
     while found := processes(part):
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -77,7 +78,7 @@ def kill(part: Path) -> None:
 
 
 def processes(part: Path) -> list[psutil.Process]:
-    """Give the processes that work in a part's folder, the oldest first."""
+    """Return the processes whose working folder is in a part's folder, oldest first."""
     found = [
         process
         for process in psutil.process_iter(["cwd", "create_time"])
@@ -87,7 +88,7 @@ def processes(part: Path) -> list[psutil.Process]:
 
 
 def roles() -> dict[str, str]:
-    """Give the role of each member that answers for itself, as HAProxy asks it."""
+    """Return the role of each member that answers, from the API that HAProxy asks too."""
     known = {}
     for part, address in MEMBERS.items():
         for role in ROLES:
@@ -97,7 +98,7 @@ def roles() -> dict[str, str]:
 
 
 def print_status(folder: Path) -> None:
-    """Print each part, whether it runs, and the role of a member."""
+    """Print the name, the state and, for a member, the role of each part."""
     known = roles()
     for part in (*SERVERS, *INSTANCES):
         state = "running" if processes(folder / part) else "stopped"
@@ -111,14 +112,14 @@ def _environ(folder: Path) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}:{postgres}:{os.environ['PATH']}:/usr/sbin",
         "DATABASE_URL": DATABASE_URL,
         "JWT_SECRET": _jwt_secret(folder),
-        # An instance works in its folder like every part, and not in the checkout.
+        # An instance runs in its own folder, like every part, so it has to find the checkout.
         "PYTHONPATH": str(ROOT),
         "GUNICORN_CMD_ARGS": f"--config {ROOT}/gunicorn.conf.py",
     }
 
 
 def _jwt_secret(folder: Path) -> str:
-    """Give the one secret of both instances, which an instance that comes back has to know."""
+    """Return the secret that both instances share, and keep it for later starts."""
     path = folder / "jwt_secret"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,12 +151,12 @@ def _start(part: Path, command: str, environ: dict[str, str], user: str | None) 
         return
     part.mkdir(parents=True, exist_ok=True)
     configuration = HERE / command.split()[-1]
-    if configuration.exists():  # a copy, since `user` may have no way into the checkout
+    if configuration.exists():  # copied, because `user` may not be allowed to read the checkout
         shutil.copy(configuration, part)
     if user:
         shutil.chown(part, user, user)
     with (part / "log").open("a") as log:
-        subprocess.Popen(  # noqa: S603 (the commands above, and the Procfile's)
+        subprocess.Popen(  # noqa: S603 (commands from above and from the Procfile)
             shlex.split(command),
             cwd=part,
             env={**environ, "HOME": str(part)},
@@ -192,12 +193,12 @@ def _wait_for(what: str, condition: Callable[..., object], *arguments: object) -
     deadline = time.monotonic() + SECONDS
     while not condition(*arguments):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {SECONDS} s; each part has its log")
+            raise TimeoutError(f"{what} not reached within {SECONDS} s; look at the parts' logs")
         time.sleep(0.5)
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command that the arguments name."""
     default = Path(tempfile.gettempdir(), "taskflow-cluster")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=default, help=f"default: {default}")

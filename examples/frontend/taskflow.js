@@ -1,14 +1,14 @@
 /**
- * The TaskFlow API for a browser: sessions that refresh themselves, and one kind of error.
+ * A client of the TaskFlow API for browsers, which refreshes sessions by itself.
  *
- * The access token is kept in memory only. What outlasts a reload is the refresh cookie, which no
- * script can read, and the CSRF token, which is worth nothing without that cookie.
+ * The access token stays in memory. Two values outlast a reload: the refresh cookie, which scripts
+ * can't read, and the CSRF token, which is useless without that cookie.
  */
 
 const TIMEOUT = 30_000; // milliseconds
 const REFRESHABLE = new Set(["auth_missing", "auth_expired", "auth_invalid"]);
 
-/** What went wrong: test `code`, which never changes; `network_error` where no answer came. */
+/** A failed request. Test `code`, which never changes; it is `network_error` without an answer. */
 export class ApiError extends Error {
   constructor(status, { code, message, details = [], correlationId }, retryAfter = null) {
     super(message);
@@ -23,12 +23,12 @@ export class ApiError extends Error {
 }
 
 export class TaskFlow {
-  /** `onUser` is told who is logged in now: a user, or null when the session has ended. */
+  /** `onUser` is called with the user after a login or refresh, and with null when logged out. */
   constructor(origin, onUser = () => {}) {
     this.base = `${origin}/api/v1`;
     this.onUser = onUser;
     this.accessToken = null;
-    this.csrfKey = `csrf of ${origin}`; // in localStorage: tabs share a session, and so this
+    this.csrfKey = `csrf of ${origin}`; // for localStorage, because tabs share a session
     this.refreshing = null;
   }
 
@@ -40,7 +40,7 @@ export class TaskFlow {
     return this.#begin("/auth/login", { body: { email, password } });
   }
 
-  /** Take up the session of an earlier visit, if there is one. */
+  /** Continue the session of an earlier visit, if there is one. */
   async resume() {
     if (!localStorage.getItem(this.csrfKey)) return this.onUser(null);
     try {
@@ -50,7 +50,7 @@ export class TaskFlow {
     }
   }
 
-  /** Get a new access token by the refresh cookie; callers at the same time share one request. */
+  /** Get a new access token with the refresh cookie. Concurrent calls share one request. */
   refresh() {
     this.refreshing ??= this.#begin("/auth/refresh", { headers: this.#csrf() })
       .catch((error) => {
@@ -67,7 +67,7 @@ export class TaskFlow {
     try {
       await this.#send("POST", "/auth/logout", { headers: this.#csrf() });
     } catch (error) {
-      if (error.status !== 401) throw error; // else it had ended already
+      if (error.status !== 401) throw error; // on 401 the session had already ended
     }
     this.#end();
   }
@@ -84,25 +84,25 @@ export class TaskFlow {
     await this.#request("PUT", "/auth/password", { body: { currentPassword, newPassword } });
   }
 
-  /** Give a page: `data` and `nextCursor`. `params` is what URLSearchParams takes. */
+  /** Return a page (`data`, `nextCursor`). `params` is an argument for URLSearchParams. */
   async listTasks(params, cursor) {
     const query = new URLSearchParams(params);
     if (cursor) query.set("cursor", cursor);
     return (await this.#request("GET", `/tasks?${query}`)).data;
   }
 
-  /** Give a task, and its version as `etag`. */
+  /** Return `task` and its version as `etag`. */
   async getTask(id) {
     return versioned(await this.#request("GET", `/tasks/${id}`));
   }
 
-  /** Create a task; repeat a call whose answer was lost with the same key, to make one task. */
+  /** Create a task. If the answer is lost, call again with the same key to avoid a duplicate. */
   async createTask(body, key = crypto.randomUUID()) {
     const headers = { "Idempotency-Key": key };
     return versioned(await this.#request("POST", "/tasks", { body, headers }));
   }
 
-  /** Change the fields that `body` has, if the task still is of that version. */
+  /** Change the fields in `body`, if the task still has the version `etag`. */
   async updateTask(id, body, etag) {
     const headers = { "If-Match": etag };
     return versioned(await this.#request("PATCH", `/tasks/${id}`, { body, headers }));
@@ -129,7 +129,7 @@ export class TaskFlow {
     this.onUser(null);
   }
 
-  /** Send with the access token; where it does not do any more, refresh and send once more. */
+  /** Send with the access token. If the service refuses the token, refresh and send once more. */
   async #request(method, path, options = {}) {
     if (!this.accessToken) await this.refresh();
     const token = this.accessToken;
@@ -142,13 +142,13 @@ export class TaskFlow {
     } catch (error) {
       if (error.code === "auth_revoked") this.#end();
       if (!REFRESHABLE.has(error.code)) throw error;
-      if (token === this.accessToken) await this.refresh(); // else another call has done it
+      if (token === this.accessToken) await this.refresh(); // another call may have done it
       return send();
     }
   }
 
   async #send(method, path, { body, headers }) {
-    const correlationId = crypto.randomUUID(); // finds this request in the service's logs
+    const correlationId = crypto.randomUUID(); // identifies the request in the service's logs
     let response, text;
     try {
       response = await fetch(this.base + path, {
@@ -169,7 +169,7 @@ export class TaskFlow {
     }
     const data = parse(text);
     if (response.ok) return { data, headers: response.headers };
-    // A proxy in between answers in its own way.
+    // The answer may come from a proxy, without an error of the service.
     const message = `The service answered with status ${response.status}.`;
     const error = data?.error ?? { code: "unknown_error", message, correlationId };
     throw new ApiError(response.status, error, Number(response.headers.get("Retry-After")) || null);

@@ -4,7 +4,7 @@ import secrets
 
 from flask import Request
 
-from taskflow.auth.tokens import ACCESS_COOKIE, REFRESH_COOKIE, Claims
+from taskflow.auth.tokens import Claims
 from taskflow.errors import ServiceError
 from taskflow.http.context import components
 from taskflow.http.parsing import header_of
@@ -21,6 +21,14 @@ def bearer_of(request: Request) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
+def _refresh_cookie(request: Request) -> Claims | None:
+    return _cookie_claims(request, components().config.cookie_names.refresh, "refresh")
+
+
+def _access_cookie(request: Request) -> Claims | None:
+    return _cookie_claims(request, components().config.cookie_names.access, "access")
+
+
 def authenticate(request: Request) -> Claims:
     """Return the claims of the access token in the header or, without one, in the cookie.
 
@@ -29,7 +37,7 @@ def authenticate(request: Request) -> Claims:
     bearer = bearer_of(request)
     if bearer is not None:
         return components().tokens.verify(bearer, "access")
-    claims = _cookie_claims(request, ACCESS_COOKIE, "access")
+    claims = _access_cookie(request)
     if claims is None:
         raise ServiceError("auth_missing")
     return claims
@@ -41,7 +49,7 @@ def authenticate_refresh(request: Request) -> Claims:
     The cookie wins because a frontend often still sends an expired access token in the header.
     Raises as `authenticate` does.
     """
-    claims = _cookie_claims(request, REFRESH_COOKIE, "refresh")
+    claims = _refresh_cookie(request)
     if claims is not None:
         return claims
     bearer = bearer_of(request)
@@ -57,7 +65,7 @@ def authenticate_any(request: Request) -> Claims:
     Raises as `authenticate` does.
     """
     failure = ServiceError("auth_missing")
-    for find_claims in (_refresh_claims, _bearer_claims, _access_claims):
+    for find_claims in (_refresh_cookie, _bearer_claims, _access_cookie):
         try:
             claims = find_claims(request)
         except ServiceError as error:
@@ -68,6 +76,17 @@ def authenticate_any(request: Request) -> Claims:
     raise failure
 
 
+def find_replaced_session(request: Request) -> str | None:
+    """Return the session of a valid refresh cookie, which a login or a registration ends."""
+    cookie = request.cookies.get(components().config.cookie_names.refresh)
+    if not cookie:
+        return None
+    try:
+        return components().tokens.verify(cookie, "refresh").session_id
+    except ServiceError:
+        return None
+
+
 def check_csrf(request: Request, claims: Claims) -> None:
     """Compare X-CSRF-Token with the token from the cookie; raises `csrf_failed`."""
     if request.method in _SAFE_METHODS:
@@ -75,14 +94,6 @@ def check_csrf(request: Request, claims: Claims) -> None:
     sent = header_of(request, "X-CSRF-Token") or ""
     if not claims.csrf or not secrets.compare_digest(sent.encode(), claims.csrf.encode()):
         raise ServiceError("csrf_failed")
-
-
-def _refresh_claims(request: Request) -> Claims | None:
-    return _cookie_claims(request, REFRESH_COOKIE, "refresh")
-
-
-def _access_claims(request: Request) -> Claims | None:
-    return _cookie_claims(request, ACCESS_COOKIE, "access")
 
 
 def _bearer_claims(request: Request) -> Claims | None:

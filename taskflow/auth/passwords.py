@@ -6,10 +6,14 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
+from taskflow.auth.canonical import canonical_email, canonical_password
+
 # OWASP Password Storage Cheat Sheet: 19 MiB, two passes, one lane.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _one_at_a_time = threading.Lock()
 _COMMON = frozenset(p for p in FREQUENCY_LISTS["passwords"] if len(p) >= 8)
+_SERVICE_NAME = "taskflow"
+_EXTRA_CHARACTERS = 4  # "taskflow2026" is as easy to guess as "taskflow"
 
 # Verified for unknown users, so that they take as long as a wrong password.
 _NOBODYS_HASH = _hasher.hash("nobody has this password")
@@ -20,21 +24,48 @@ def is_common(password: str) -> bool:
     return password.lower() in _COMMON
 
 
+def is_guessable(password: str, email: str) -> bool:
+    """Return whether a password is little more than the service's name or the user's email.
+
+    That is one of these words, in any case, with up to four further characters before and after it
+    in all (OWASP ASVS 5.0, 6.2.11).
+    """
+    folded = password.casefold()
+    address = canonical_email(email)
+    words = {_SERVICE_NAME, email.strip().casefold(), address, address.rpartition("@")[0]}
+    return any(
+        word in folded and len(folded) - len(word) <= _EXTRA_CHARACTERS for word in words if word
+    )
+
+
 def hash_password(password: str) -> str:
     """Return the argon2id hash of a password, with its salt and parameters."""
     with _one_at_a_time:
-        return _hasher.hash(password)
+        return _hasher.hash(canonical_password(password))
 
 
 def verify_password(password_hash: str | None, password: str) -> bool:
-    """Return whether a password matches a hash; None never does, and takes as long."""
+    """Return whether a password matches a hash; None never does, and takes as long.
+
+    Hashes of earlier versions may be of the password as it was typed, so that form is tried too.
+    """
+    forms = {canonical_password(password): None, password: None}
     with _one_at_a_time:
-        try:
-            return _hasher.verify(password_hash or _NOBODYS_HASH, password) and bool(password_hash)
-        except (VerificationError, InvalidHashError):
-            return False
+        matches = any(_matches(password_hash or _NOBODYS_HASH, form) for form in forms)
+    return matches and password_hash is not None
 
 
-def needs_rehash(password_hash: str) -> bool:
-    """Return whether a hash was made with other parameters than today's."""
-    return _hasher.check_needs_rehash(password_hash)
+def needs_rehash(password_hash: str, password: str) -> bool:
+    """Return whether a hash has other parameters than today's, or is of another form."""
+    if _hasher.check_needs_rehash(password_hash):
+        return True
+    canonical = canonical_password(password)
+    with _one_at_a_time:
+        return canonical != password and not _matches(password_hash, canonical)
+
+
+def _matches(password_hash: str, password: str) -> bool:
+    try:
+        return _hasher.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False

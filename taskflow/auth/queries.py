@@ -1,71 +1,117 @@
-"""The SQL of accounts and sessions, one statement a function.
+"""The SQL of accounts, one statement a function."""
 
-A session is a row until it ends; logging out and revoking delete it. A refresh token is a row with
-its `jti` as the id. An unused token has no `rotated_at`, and a used one is deleted half a minute
-after its use.
-"""
+from typing import NamedTuple
 
 from taskflow.auth.tokens import REFRESH_SECONDS
 from taskflow.database import Row
-from taskflow.http.context import components
+from taskflow.database.sql import LIVE_SESSION, utc_text
+from taskflow.http.context import Caller, components
+from taskflow.ids import new_id
 
-# A used refresh token stays valid so long, for tabs that refresh at once and for lost answers.
-GRACE_SECONDS = 30
 
-
-def _user_json(source: str) -> str:
+def user_json(source: str) -> str:
     """Return the SQL of a user's JSON; `source` has the columns of `users`."""
     return f"""
     (SELECT row_to_json(u)::text
-     FROM (SELECT {source}.id, {source}.email, {source}.created_at AS "createdAt") AS u)
+     FROM (SELECT {source}.id, {source}.email, {utc_text(f"{source}.created_at")} AS "createdAt")
+       AS u)
     """
+
+
+class NewSession(NamedTuple):
+    """A session to insert; `ended_id` is the session that it takes the place of, if any."""
+
+    session_id: str
+    refresh_id: str
+    user_agent: str | None
+    ip_address: str | None
+    ended_id: str | None
+    lifetime: int  # seconds
+
+    @classmethod
+    def create(
+        cls, user_agent: str | None, ip_address: str | None, ended_id: str | None
+    ) -> "NewSession":
+        """Create a session's ids and its lifetime."""
+        lifetime = min(REFRESH_SECONDS, components().config.session_max_days * 86_400)
+        return cls(new_id(), new_id(), user_agent, ip_address, ended_id, lifetime)
 
 
 # Begins a session for the row of a CTE `account`, which has an `id`.
 _BEGIN_SESSION = """
 session AS (
-  INSERT INTO sessions (user_id, expires_at, user_agent, ip_address)
-  SELECT id, now() + %(lifetime)s * interval '1 second', %(user_agent)s, %(ip_address)s
+  INSERT INTO sessions (id, user_id, expires_at, user_agent, ip_address)
+  SELECT %(session_id)s::uuid, id, now() + %(lifetime)s * interval '1 second', %(user_agent)s,
+         %(ip_address)s
   FROM account
   RETURNING id
 ), token AS (
-  INSERT INTO refresh_tokens (session_id)
-  SELECT id
+  INSERT INTO refresh_tokens (id, session_id)
+  SELECT %(refresh_id)s::uuid, id
   FROM session
-  RETURNING id
+), ended AS (
+  DELETE FROM sessions
+  WHERE id = %(ended_id)s::uuid
+    AND EXISTS (SELECT 1 FROM account)
 )
 """
 
 
-def insert_user(
-    email: str, email_key: str, password_hash: str, user_agent: str | None, ip_address: str | None
-) -> Row:
-    """Insert a user with a first session.
+def insert_user(email: str, email_key: str, password_hash: str, session: NewSession) -> Row:
+    """Insert a user with a first session; return the user's id and JSON.
 
-    Returns the user's id and JSON, the session's id and the refresh token's id. Raises
-    `ServiceError` `email_taken`.
+    Raises `ServiceError` `email_taken`.
     """
     [row] = components().database.execute(
         f"""
         /* insert_user */
         WITH account AS (
-          INSERT INTO users (email, email_key, password_hash)
-          VALUES (%(email)s, %(email_key)s, %(password_hash)s)
+          INSERT INTO users (id, email, email_key, password_hash)
+          VALUES (%(user_id)s::uuid, %(email)s, %(email_key)s, %(password_hash)s)
           RETURNING id, email, created_at
         ), {_BEGIN_SESSION}
-        SELECT account.id::text, {_user_json("account")}, session.id::text, token.id::text
-        FROM account, session, token
+        SELECT id::text, {user_json("account")}
+        FROM account
         """,
         {
+            "user_id": new_id(),
             "email": email,
             "email_key": email_key,
             "password_hash": password_hash,
-            "lifetime": REFRESH_SECONDS,
-            "user_agent": user_agent,
-            "ip_address": ip_address,
+            **session._asdict(),
         },
     )
     return row
+
+
+def insert_session(
+    user_id: str, verified_hash: str, new_hash: str, session: NewSession
+) -> str | None:
+    """Insert a session and return the user's JSON, or None if the password has just changed.
+
+    The lock on the user makes a login and a password change happen one after the other.
+    """
+    rows = components().database.execute(
+        f"""
+        /* insert_session */
+        WITH account AS (
+          UPDATE users
+          SET password_hash = %(new_hash)s
+          WHERE id = %(user_id)s::uuid
+            AND password_hash = %(verified_hash)s
+          RETURNING id, email, created_at
+        ), {_BEGIN_SESSION}
+        SELECT {user_json("account")}
+        FROM account
+        """,
+        {
+            "user_id": user_id,
+            "verified_hash": verified_hash,
+            "new_hash": new_hash,
+            **session._asdict(),
+        },
+    )
+    return rows[0][0] if rows else None
 
 
 def find_credentials(email_key: str) -> Row | None:
@@ -82,178 +128,84 @@ def find_credentials(email_key: str) -> Row | None:
     return rows[0] if rows else None
 
 
-def find_password_hash(user_id: str, session_id: str) -> str | None:
-    """Return the password hash of a user whose session is live, or None."""
+def find_account(caller: Caller) -> Row | None:
+    """Return the email and the password hash of a user whose session is live, or None."""
+    rows = components().database.query(
+        f"""
+        /* find_account */
+        SELECT users.email, users.password_hash
+        FROM users
+        JOIN sessions ON {LIVE_SESSION}
+        WHERE users.id = %(user_id)s::uuid
+        """,
+        caller._asdict(),
+    )
+    return rows[0] if rows else None
+
+
+def find_account_to_reset(user_id: str) -> Row | None:
+    """Return the email and the password hash of a user, or None."""
     rows = components().database.query(
         """
-        /* find_password_hash */
-        SELECT users.password_hash
+        /* find_account_to_reset */
+        SELECT email, password_hash
         FROM users
-        JOIN sessions ON sessions.user_id = users.id
-        WHERE users.id = %(user_id)s::uuid
-          AND sessions.id = %(session_id)s::uuid
-          AND sessions.expires_at > now()
+        WHERE id = %(user_id)s::uuid
         """,
-        {"user_id": user_id, "session_id": session_id},
-    )
-    return rows[0][0] if rows else None
-
-
-def insert_session(
-    user_id: str,
-    verified_hash: str,
-    new_hash: str,
-    user_agent: str | None,
-    ip_address: str | None,
-) -> Row | None:
-    """Insert a session, unless the password changed since it was verified.
-
-    The lock on the user makes a login and a password change happen one after the other. Returns
-    the user's JSON, the session's id and the refresh token's id, or None.
-    """
-    rows = components().database.execute(
-        f"""
-        /* insert_session */
-        WITH account AS (
-          UPDATE users
-          SET password_hash = %(new_hash)s
-          WHERE id = %(user_id)s::uuid
-            AND password_hash = %(verified_hash)s
-          RETURNING id, email, created_at
-        ), {_BEGIN_SESSION}
-        SELECT {_user_json("account")}, session.id::text, token.id::text
-        FROM account, session, token
-        """,
-        {
-            "user_id": user_id,
-            "verified_hash": verified_hash,
-            "new_hash": new_hash,
-            "lifetime": REFRESH_SECONDS,
-            "user_agent": user_agent,
-            "ip_address": ip_address,
-        },
+        {"user_id": user_id},
     )
     return rows[0] if rows else None
 
 
-def rotate_refresh_token(session_id: str, token_id: str) -> Row | None:
-    """Mark a refresh token as used and insert its successor.
-
-    Returns the user's JSON and the new token's id, or None if the session has ended or the token
-    was used more than `GRACE_SECONDS` ago. Each refresh within that time gets a token of its own,
-    so that whichever the client keeps is unused. The session is locked first, as it is where a
-    session ends, so that the two can't deadlock.
-    """
-    rows = components().database.execute(
-        f"""
-        /* rotate_refresh_token */
-        WITH session AS (
-          SELECT id, user_id
-          FROM sessions
-          WHERE id = %(session_id)s::uuid
-            AND expires_at > now()
-          FOR UPDATE
-        ), used AS (
-          UPDATE refresh_tokens
-          SET rotated_at = COALESCE(rotated_at, now())
-          FROM session
-          WHERE refresh_tokens.id = %(token_id)s::uuid
-            AND refresh_tokens.session_id = session.id
-            AND (rotated_at IS NULL OR rotated_at > now() - %(grace)s * interval '1 second')
-          RETURNING session_id
-        ), touched AS (
-          UPDATE sessions
-          SET last_used_at = now(), expires_at = now() + %(lifetime)s * interval '1 second'
-          FROM used
-          WHERE sessions.id = used.session_id
-        ), stale AS (
-          DELETE FROM refresh_tokens
-          USING used
-          WHERE refresh_tokens.session_id = used.session_id
-            AND refresh_tokens.id <> %(token_id)s::uuid
-            AND (rotated_at <= now() - %(grace)s * interval '1 second'
-                 OR issued_at <= now() - %(lifetime)s * interval '1 second')
-        ), token AS (
-          INSERT INTO refresh_tokens (session_id)
-          SELECT session_id
-          FROM used
-          RETURNING id
-        )
-        SELECT {_user_json("users")}, token.id::text
-        FROM token, session
-        JOIN users ON users.id = session.user_id
-        """,
-        {
-            "session_id": session_id,
-            "token_id": token_id,
-            "grace": GRACE_SECONDS,
-            "lifetime": REFRESH_SECONDS,
-        },
-    )
-    return rows[0] if rows else None
-
-
-def delete_session(user_id: str, session_id: str) -> bool:
-    """Delete a session of a user; return whether there was a live one."""
-    rows = components().database.execute(
-        """
-        /* delete_session */
-        DELETE FROM sessions
-        WHERE id = %(session_id)s::uuid
-          AND user_id = %(user_id)s::uuid
-        RETURNING expires_at > now()
-        """,
-        {"user_id": user_id, "session_id": session_id},
-    )
-    return bool(rows and rows[0][0])
-
-
-def find_user(user_id: str, session_id: str) -> str | None:
+def find_user(caller: Caller) -> str | None:
     """Return the JSON of a user whose session is live, or None."""
     rows = components().database.query(
         f"""
         /* find_user */
-        SELECT {_user_json("users")}
+        SELECT {user_json("users")}
         FROM users
-        JOIN sessions ON sessions.user_id = users.id
+        JOIN sessions ON {LIVE_SESSION}
         WHERE users.id = %(user_id)s::uuid
-          AND sessions.id = %(session_id)s::uuid
-          AND sessions.expires_at > now()
         """,
-        {"user_id": user_id, "session_id": session_id},
+        caller._asdict(),
     )
     return rows[0][0] if rows else None
 
 
-def list_sessions(user_id: str, session_id: str) -> list[Row]:
-    """Return each live session of a user, newest first: its JSON, and whether it is this one."""
-    return components().database.query(
-        """
-        /* list_sessions */
-        SELECT row_to_json(s)::text, s.current
-        FROM (
-          SELECT id, created_at AS "createdAt", last_used_at AS "lastUsedAt",
-                 expires_at AS "expiresAt", user_agent AS "userAgent",
-                 ip_address AS "ipAddress", id = %(session_id)s::uuid AS current
-          FROM sessions
-          WHERE user_id = %(user_id)s::uuid
-            AND expires_at > now()
-          ORDER BY created_at DESC, id DESC
-        ) AS s
+def update_email(user_id: str, email: str, email_key: str, verified_hash: str) -> str | None:
+    """Change the email and return the user's JSON, or None if the password has just changed.
+
+    Raises `ServiceError` `email_taken`.
+    """
+    rows = components().database.execute(
+        f"""
+        /* update_email */
+        UPDATE users
+        SET email = %(email)s, email_key = %(email_key)s
+        WHERE id = %(user_id)s::uuid
+          AND password_hash = %(verified_hash)s
+        RETURNING {user_json("users")}
         """,
-        {"user_id": user_id, "session_id": session_id},
+        {
+            "user_id": user_id,
+            "email": email,
+            "email_key": email_key,
+            "verified_hash": verified_hash,
+        },
     )
+    return rows[0][0] if rows else None
 
 
-def update_password(user_id: str, session_id: str, verified_hash: str, new_hash: str) -> bool:
-    """Change the password and delete every other session of the user.
+def update_password(
+    user_id: str, verified_hash: str, new_hash: str, kept_session: str | None = None
+) -> bool:
+    """Change the password and delete the user's sessions, except the one that is kept.
 
-    Returns False if the password changed since it was verified. Three statements run in one
-    transaction: the first locks the user, and the second sees the sessions of logins that held
-    the lock before.
+    Returns False if the password has just changed. Three statements run in one transaction: the
+    first locks the user, and the second sees the sessions of logins that held the lock before.
     """
     return bool(
-        components().database.execute(
+        components().database.script(
             """
             /* update_password */
             UPDATE users
@@ -263,7 +215,7 @@ def update_password(user_id: str, session_id: str, verified_hash: str, new_hash:
 
             DELETE FROM sessions
             WHERE user_id = %(user_id)s::uuid
-              AND id <> %(session_id)s::uuid
+              AND id IS DISTINCT FROM %(kept_session)s::uuid
               AND EXISTS (
                 SELECT 1
                 FROM users
@@ -278,16 +230,16 @@ def update_password(user_id: str, session_id: str, verified_hash: str, new_hash:
             """,
             {
                 "user_id": user_id,
-                "session_id": session_id,
                 "verified_hash": verified_hash,
                 "new_hash": new_hash,
+                "kept_session": kept_session,
             },
         )
     )
 
 
 def delete_user(user_id: str, verified_hash: str) -> bool:
-    """Delete a user with all that it owns, unless its password changed since it was verified."""
+    """Delete a user with all that it owns, unless the password has just changed."""
     return bool(
         components().database.execute(
             """

@@ -4,30 +4,39 @@ from typing import Any
 
 from flask import Response, request
 
-from taskflow.auth import queries, service, tokens
-from taskflow.auth.credentials import authenticate_any, authenticate_refresh
+from taskflow.auth import queries, service, sessions, tokens
+from taskflow.auth.credentials import (
+    authenticate_any,
+    authenticate_refresh,
+    find_replaced_session,
+)
+from taskflow.auth.queries import NewSession
 from taskflow.auth.schemas import (
     CREDENTIALS,
+    EMAIL_CHANGE,
     PASSWORD,
     PASSWORD_CHANGE,
+    PASSWORD_RESET,
     SESSION,
     SESSION_BODY,
     SESSION_LIST,
     USER,
     AccountDeletionSchema,
+    EmailChangeSchema,
     LoginSchema,
     PasswordChangeSchema,
+    PasswordResetSchema,
     RegistrationSchema,
     SessionBodySchema,
     SessionListSchema,
     UserSchema,
 )
-from taskflow.auth.service import Client, Session
+from taskflow.auth.service import Session
 from taskflow.errors import ServiceError
 from taskflow.http.answers import compact_json, json_response, no_content
-from taskflow.http.context import request_context
+from taskflow.http.context import components, request_context
 from taskflow.http.fields import is_uuid
-from taskflow.http.openapi import COOKIES, uuid_parameter
+from taskflow.http.openapi.components import COOKIES, uuid_parameter
 from taskflow.http.parsing import header_of
 from taskflow.http.routing import Blueprint
 
@@ -48,7 +57,7 @@ def register(body: dict[str, Any]) -> Response:
 
     Begins its first session. `ann@example.com` and `Ann@Example.com` are one account.
     """
-    return _session_response(service.register(**body, client=_client()), 201)
+    return _session_response(service.register(**body, session=_new_session()), 201)
 
 
 @blueprint.route(
@@ -59,10 +68,10 @@ def register(body: dict[str, Any]) -> Response:
 def login(body: dict[str, Any]) -> Response:
     """Log in.
 
-    Begins a new session; other sessions of the account go on. An unknown email and a wrong
-    password get the same answer.
+    Begins a new session, and ends the one whose refresh cookie comes along. Other sessions of the
+    account continue. An unknown email and a wrong password get the same answer.
     """
-    return _session_response(service.login(**body, client=_client()))
+    return _session_response(service.login(**body, session=_new_session()))
 
 
 @blueprint.route("/refresh", methods=["POST"], public=True, errors=("auth_revoked",))
@@ -71,8 +80,9 @@ def login(body: dict[str, Any]) -> Response:
 def refresh() -> Response:
     """Refresh a session.
 
-    Takes the refresh token from its cookie, or else as a bearer, and rotates it. A used token
-    works for another 30 seconds. Using it later ends the session.
+    Takes the refresh token from its cookie, or else as a bearer, and rotates it. Tabs may refresh
+    at the same time, and a lost answer may be asked for again. A token that is out of turn has been
+    copied, and ends the session.
     """
     return _session_response(service.refresh(authenticate_refresh(request)))
 
@@ -87,7 +97,7 @@ def logout() -> Response:
     """
     claims = authenticate_any(request)
     request_context().user_id = claims.user_id
-    queries.delete_session(claims.user_id, claims.session_id)
+    sessions.delete_session(claims.user_id, claims.session_id)
     response = no_content()
     tokens.clear_cookies(response)
     return response
@@ -100,8 +110,7 @@ def get_account() -> Response:
 
     Returns 401 as soon as the session has ended.
     """
-    context = request_context()
-    user = queries.find_user(context.user_id, context.session_id)
+    user = queries.find_user(request_context().caller)
     if user is None:
         raise ServiceError("auth_revoked")
     return json_response(user)
@@ -120,8 +129,7 @@ def delete_account(body: dict[str, Any]) -> Response:
 
     Deletes its sessions and tasks too, for good. The email can be registered again.
     """
-    context = request_context()
-    service.delete_account(context.user_id, context.session_id, body["password"])
+    service.delete_account(request_context().caller, body["password"])
     response = no_content()
     tokens.clear_cookies(response)
     return response
@@ -138,13 +146,47 @@ def delete_account(body: dict[str, Any]) -> Response:
 def change_password(body: dict[str, Any]) -> Response:
     """Change the password.
 
-    Ends every other session. This one goes on with its tokens.
+    Ends every other session. This one continues with its tokens.
     """
-    context = request_context()
-    service.change_password(
-        context.user_id, context.session_id, body["currentPassword"], body["newPassword"]
-    )
+    caller = request_context().caller
+    service.change_password(caller, body["currentPassword"], body["newPassword"])
     return no_content()
+
+
+@blueprint.route(
+    "/password/reset",
+    methods=["POST"],
+    public=True,
+    budget="passwords",
+    errors=("auth_invalid", "auth_expired"),
+)
+@blueprint.arguments(PasswordResetSchema, example=PASSWORD_RESET)
+@blueprint.response(204)
+def reset_password(body: dict[str, Any]) -> Response:
+    """Reset the password.
+
+    Takes a token that the operator makes with `python -m taskflow reset-password`. It works for
+    an hour and once, and ends every session of the account.
+    """
+    service.reset_password(body["token"], body["newPassword"], components().config.jwt_secrets)
+    return no_content()
+
+
+@blueprint.route(
+    "/email",
+    methods=["PUT"],
+    budget="passwords",
+    errors=("auth_revoked", "invalid_credentials", "email_taken"),
+)
+@blueprint.arguments(EmailChangeSchema, example=EMAIL_CHANGE)
+@blueprint.response(200, UserSchema, example={**USER, "email": EMAIL_CHANGE["email"]})
+def change_email(body: dict[str, Any]) -> Response:
+    """Change the email.
+
+    Sessions continue. The next login takes the new email.
+    """
+    caller = request_context().caller
+    return json_response(service.change_email(caller, body["email"], body["password"]))
 
 
 @blueprint.route("/sessions", methods=["GET"], errors=("auth_revoked",))
@@ -154,27 +196,30 @@ def list_sessions() -> Response:
 
     The newest comes first. `current` marks the session of this request.
     """
-    context = request_context()
-    sessions = queries.list_sessions(context.user_id, context.session_id)
-    if not any(current for _, current in sessions):
+    rows = sessions.list_sessions(request_context().caller)
+    if not rows:
         raise ServiceError("auth_revoked")
-    return json_response(f'{{"data":[{",".join(text for text, _ in sessions)}]}}')
+    return json_response(f'{{"data":[{",".join(text for (text,) in rows)}]}}')
 
 
 @blueprint.route(
     "/sessions/<session_id>",
     methods=["DELETE"],
-    errors=("not_found",),
+    errors=("not_found", "auth_revoked"),
     parameters=[uuid_parameter("session_id", SESSION["id"])],
 )
 @blueprint.response(204)
 def revoke_session(session_id: str) -> Response:
     """Revoke a session.
 
-    It can't be refreshed any more. Its access token expires within 15 minutes.
+    Its tokens are refused from now on.
     """
-    user_id = request_context().user_id
-    if not is_uuid(session_id) or not queries.delete_session(user_id, session_id):
+    if not is_uuid(session_id):
+        raise ServiceError("not_found")
+    was_live = sessions.revoke_session(request_context().caller, session_id)
+    if was_live is None:
+        raise ServiceError("auth_revoked")
+    if not was_live:
         raise ServiceError("not_found")
     return no_content()
 
@@ -192,9 +237,10 @@ def _session_response(session: Session, status: int = 200) -> Response:
     return response
 
 
-def _client() -> Client:
+def _new_session() -> NewSession:
     agent, address = header_of(request, "User-Agent"), request.remote_addr
-    return Client(
+    return NewSession.create(
         agent and agent.replace("\0", "")[:USER_AGENT_LENGTH],
         address and address.replace("\0", ""),
+        find_replaced_session(request),
     )

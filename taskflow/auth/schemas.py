@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from marshmallow import RAISE, Schema, fields, validate, validates
+from marshmallow import RAISE, Schema, fields, validate
 from marshmallow.exceptions import ValidationError
 
 from taskflow.auth import passwords
+from taskflow.auth.canonical import canonical_email, canonical_password
 from taskflow.auth.tokens import ACCESS_SECONDS
 from taskflow.http.fields import Text
 
@@ -20,6 +21,11 @@ USER = {
     "id": "01a20cbe-370d-784d-afde-7484248eaac5",
     "email": CREDENTIALS["email"],
     "createdAt": "2026-11-24T08:48:42.251606+00:00",
+}
+EMAIL_CHANGE = {"email": "ann@work.example", "password": CREDENTIALS["password"]}
+PASSWORD_RESET = {
+    "token": "01a20cbe-370d-784d-afde-7484248eaac5.aSbQzw.G0d1n1qJ8QeUu7TnTKHP5Yk6YB0JY2tO",
+    "newPassword": "four yellow teapots",
 }
 SESSION_BODY = {
     "user": USER,
@@ -41,25 +47,44 @@ SESSION_LIST = {"data": [SESSION]}
 
 
 class Email(Text):
-    """An email address, kept as written."""
+    """An email address, kept as written but for white space at both ends."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(3, 254, validate=validate.Email(), metadata={"format": "email"}, **kwargs)
+        super().__init__(
+            3, 254, trim=True, validate=validate.Email(), metadata={"format": "email"}, **kwargs
+        )
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if not text.isprintable():  # two accounts must not look the same
+        try:
+            canonical_email(text)
+            is_valid = text.isprintable()  # two accounts must not look the same
+        except ValueError:
+            is_valid = False
+        if not is_valid:
             raise ValidationError(validate.Email.default_message)
         return text
 
 
-def _new_password() -> Text:
-    description = "Any characters. Common passwords are refused."
-    return Text(8, 128, required=True, metadata={"description": description})
+class NewPassword(Text):
+    """A password in canonical form, which must not be a common one."""
+
+    def __init__(self) -> None:
+        description = "Common passwords, the service's name and the email are refused."
+        super().__init__(8, 128, required=True, metadata={"description": description})
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str):
+            value = canonical_password(value)
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if passwords.is_common(text):
+            raise ValidationError("Must not be a common password.")
+        return text
 
 
 def _known_password() -> Text:
-    # Longer than any password may be, so that a long guess is a wrong password.
+    # Accepts more than 128 characters, so that a long guess is a wrong password and not a
+    # validation error.
     return Text(0, 1024, required=True)
 
 
@@ -72,12 +97,7 @@ class RegistrationSchema(Schema):
         unknown = RAISE
 
     email = Email(required=True)
-    password = _new_password()
-
-    @validates("password")
-    def refuse_common(self, value: str, data_key: str) -> None:
-        """Refuse the common passwords."""
-        _refuse_common(value)
+    password = NewPassword()
 
 
 class LoginSchema(Schema):
@@ -101,12 +121,31 @@ class PasswordChangeSchema(Schema):
         unknown = RAISE
 
     currentPassword = _known_password()
-    newPassword = _new_password()
+    newPassword = NewPassword()
 
-    @validates("newPassword")
-    def refuse_common(self, value: str, data_key: str) -> None:
-        """Refuse the common passwords."""
-        _refuse_common(value)
+
+class PasswordResetSchema(Schema):
+    """A reset token and the new password."""
+
+    class Meta:
+        """Refuse unknown fields."""
+
+        unknown = RAISE
+
+    token = Text(1, 1024, required=True)
+    newPassword = NewPassword()
+
+
+class EmailChangeSchema(Schema):
+    """The new email, and the password of the account as a confirmation."""
+
+    class Meta:
+        """Refuse unknown fields."""
+
+        unknown = RAISE
+
+    email = Email(required=True)
+    password = _known_password()
 
 
 class AccountDeletionSchema(Schema):
@@ -118,11 +157,6 @@ class AccountDeletionSchema(Schema):
         unknown = RAISE
 
     password = _known_password()
-
-
-def _refuse_common(password: str) -> None:
-    if passwords.is_common(password):
-        raise ValidationError("Must not be a common password.")
 
 
 class UserSchema(Schema):

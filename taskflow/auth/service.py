@@ -1,18 +1,15 @@
-"""The rules of accounts and sessions: how one begins, goes on and ends."""
+"""The rules of accounts and sessions."""
 
-import unicodedata
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from taskflow.auth import passwords, queries, tokens
+from taskflow.auth import passwords, queries, sessions, tokens
+from taskflow.auth.canonical import canonical_email
+from taskflow.auth.queries import NewSession
+from taskflow.auth.resets import user_of_reset_token, verify_reset_token
 from taskflow.auth.tokens import Claims, TokenPair
 from taskflow.errors import ServiceError
-
-
-class Client(NamedTuple):
-    """The device that begins a session, as its user will recognise it."""
-
-    user_agent: str | None
-    ip_address: str | None
+from taskflow.http.context import Caller
 
 
 class Session(NamedTuple):
@@ -23,81 +20,130 @@ class Session(NamedTuple):
     tokens: TokenPair
 
 
-def register(email: str, password: str, client: Client) -> Session:
-    """Create an account and begin its first session; raises `ServiceError` `email_taken`."""
+def register(email: str, password: str, session: NewSession) -> Session:
+    """Create an account and begin its first session.
+
+    Raises `ServiceError` `email_taken`, or `validation_error` for a guessable password.
+    """
+    _refuse_guessable("password", password, email)
     password_hash = passwords.hash_password(password)
-    user_id, user, session_id, refresh_id = queries.insert_user(
-        email, _email_key(email), password_hash, *client
-    )
-    csrf = tokens.new_csrf_token()
-    return Session(user_id, user, tokens.issue_tokens(user_id, session_id, refresh_id, csrf))
+    user_id, user = queries.insert_user(email, canonical_email(email), password_hash, session)
+    return _begun(user_id, user, session)
 
 
-def login(email: str, password: str, client: Client) -> Session:
+def login(email: str, password: str, session: NewSession) -> Session:
     """Begin a session.
 
     Raises `ServiceError` `invalid_credentials`; an unknown email takes as long as a wrong
     password.
     """
     for _ in range(2):  # a login at the same time may just have renewed the hash
-        user_id, password_hash = queries.find_credentials(_email_key(email)) or (None, None)
+        user_id, password_hash = _find_credentials(email)
         if not passwords.verify_password(password_hash, password):
             break
-        rehash = passwords.needs_rehash(password_hash)
-        new_hash = passwords.hash_password(password) if rehash else password_hash
-        row = queries.insert_session(user_id, password_hash, new_hash, *client)
-        if row is not None:
-            user, session_id, refresh_id = row
-            pair = tokens.issue_tokens(user_id, session_id, refresh_id, tokens.new_csrf_token())
-            return Session(user_id, user, pair)
+        new_hash = password_hash
+        if passwords.needs_rehash(password_hash, password):
+            new_hash = passwords.hash_password(password)
+        user = queries.insert_session(user_id, password_hash, new_hash, session)
+        if user is not None:
+            return _begun(user_id, user, session)
     raise ServiceError("invalid_credentials")
+
+
+def _find_credentials(email: str) -> tuple[Any, ...]:
+    """Return a user's id and password hash, or two times None."""
+    try:
+        key = canonical_email(email)
+    except ValueError:  # no account has such an email
+        key = ""
+    return queries.find_credentials(key) or (None, None)
+
+
+def _begun(user_id: str, user: str, session: NewSession) -> Session:
+    csrf = tokens.new_csrf_token()
+    pair = tokens.issue_tokens(user_id, session.session_id, session.refresh_id, csrf)
+    return Session(user_id, user, pair)
 
 
 def refresh(claims: Claims) -> Session:
     """Rotate the refresh token of a session.
 
-    A token that was used more than half a minute ago has two holders, one of them a thief, so the
-    session ends. Raises `ServiceError` `auth_revoked`.
+    A token that is out of turn has two holders, one of them a thief, so the session ends. Raises
+    `ServiceError` `auth_revoked`.
     """
-    row = queries.rotate_refresh_token(claims.session_id, claims.token_id)
+    row = sessions.rotate_refresh_token(claims.caller, claims.token_id)
     if row is None:
-        queries.delete_session(claims.user_id, claims.session_id)
+        sessions.delete_session(claims.user_id, claims.session_id)
         raise ServiceError("auth_revoked")
     user, refresh_id = row
     pair = tokens.issue_tokens(claims.user_id, claims.session_id, refresh_id, claims.csrf)
     return Session(claims.user_id, user, pair)
 
 
-def change_password(user_id: str, session_id: str, current: str, new: str) -> None:
+def change_email(caller: Caller, email: str, password: str) -> str:
+    """Change an email and return the user's JSON.
+
+    Raises `ServiceError` `invalid_credentials`, `email_taken` or `auth_revoked`.
+    """
+    _, verified_hash = _verify_password(caller, password)
+    user = queries.update_email(caller.user_id, email, canonical_email(email), verified_hash)
+    if user is None:
+        raise ServiceError("invalid_credentials")
+    return user
+
+
+def change_password(caller: Caller, current: str, new: str) -> None:
     """Change a password and end every other session of its user.
 
-    Raises `ServiceError` `invalid_credentials` or `auth_revoked`.
+    Raises `ServiceError` `invalid_credentials`, `auth_revoked`, or `validation_error` for a
+    guessable password.
     """
-    verified_hash = _verify_password(user_id, session_id, current)
+    email, verified_hash = _verify_password(caller, current)
+    _refuse_guessable("newPassword", new, email)
     new_hash = passwords.hash_password(new)
-    if not queries.update_password(user_id, session_id, verified_hash, new_hash):
+    if not queries.update_password(caller.user_id, verified_hash, new_hash, caller.session_id):
         raise ServiceError("invalid_credentials")
 
 
-def delete_account(user_id: str, session_id: str, password: str) -> None:
+def reset_password(token: str, new: str, secrets: Sequence[str]) -> None:
+    """Change a password by a reset token and end every session of its user.
+
+    Raises `ServiceError` `auth_invalid`, `auth_expired`, or `validation_error` for a guessable
+    password.
+    """
+    user_id = user_of_reset_token(token)
+    account = queries.find_account_to_reset(user_id)
+    if account is None:
+        raise ServiceError("auth_invalid")
+    email, password_hash = account
+    verify_reset_token(token, password_hash, secrets)
+    _refuse_guessable("newPassword", new, email)
+    if not queries.update_password(user_id, password_hash, passwords.hash_password(new)):
+        raise ServiceError("auth_invalid")
+
+
+def delete_account(caller: Caller, password: str) -> None:
     """Delete an account and all that it owns.
 
     Raises `ServiceError` `invalid_credentials` or `auth_revoked`.
     """
-    verified_hash = _verify_password(user_id, session_id, password)
-    if not queries.delete_user(user_id, verified_hash):
+    _, verified_hash = _verify_password(caller, password)
+    if not queries.delete_user(caller.user_id, verified_hash):
         raise ServiceError("invalid_credentials")
 
 
-def _verify_password(user_id: str, session_id: str, password: str) -> str:
-    password_hash = queries.find_password_hash(user_id, session_id)
-    if password_hash is None:
+def _verify_password(caller: Caller, password: str) -> tuple[str, str]:
+    """Return the caller's email and password hash, if the password matches."""
+    account = queries.find_account(caller)
+    if account is None:
         raise ServiceError("auth_revoked")
+    email, password_hash = account
     if not passwords.verify_password(password_hash, password):
         raise ServiceError("invalid_credentials")
-    return password_hash
+    return email, password_hash
 
 
-def _email_key(email: str) -> str:
-    """Return the form in which emails are compared, whatever the database's locale."""
-    return unicodedata.normalize("NFC", email).lower()
+def _refuse_guessable(field: str, password: str, email: str) -> None:
+    if passwords.is_guessable(password, email):
+        message = "Must not be the service's name or your email."
+        raise ServiceError("validation_error", [(field, message)])

@@ -1,4 +1,4 @@
-"""Tokens: what a JWT says, how the tokens and cookies of a session are made, and verification.
+"""Tokens: their claims, signing, verification and cookies.
 
 An access token proves a user for 15 minutes. A refresh token names a row of `refresh_tokens`.
 flask-jwt-extended signs, verifies and sets the cookies.
@@ -26,16 +26,16 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 
 from taskflow.config import Config
 from taskflow.errors import ServiceError
+from taskflow.http.context import Caller, components
 
 ACCESS_SECONDS = 15 * 60
 REFRESH_SECONDS = 7 * 24 * 60 * 60
-ACCESS_COOKIE, REFRESH_COOKIE, CSRF_COOKIE = "access_token", "refresh_token", "csrf_token"
 _CLOCK_SKEW = 60  # seconds that the clocks of two instances may differ
 _REMEMBERED = 4096  # verified tokens that a process keeps: 6 MB at most
 
 
 class Claims(NamedTuple):
-    """What a verified token says."""
+    """The claims of a verified token."""
 
     user_id: str
     session_id: str
@@ -43,6 +43,11 @@ class Claims(NamedTuple):
     token_id: str
     csrf: str
     expires: float  # epoch seconds
+
+    @property
+    def caller(self) -> Caller:
+        """The user and the session of the token."""
+        return Caller(self.user_id, self.session_id)
 
 
 class TokenPair(NamedTuple):
@@ -60,7 +65,7 @@ class TokenVerifier:
         self._decoded = lru_cache(maxsize=_REMEMBERED)(_decode)
 
     def verify(self, token: str, kind: str | None = None) -> Claims:
-        """Return what a token says; `kind` is `access` or `refresh`, or None for either.
+        """Return the claims of a token; `kind` is `access` or `refresh`, or None for either.
 
         Raises `ServiceError` `auth_invalid` or `auth_expired`.
         """
@@ -115,17 +120,18 @@ def set_cookies(response: Response, pair: TokenPair) -> None:
     """Set the three cookies of a session; each lasts as long as its token."""
     set_access_cookies(response, pair.access, max_age=ACCESS_SECONDS)
     set_refresh_cookies(response, pair.refresh, max_age=REFRESH_SECONDS)
-    response.set_cookie(CSRF_COOKIE, pair.csrf, max_age=REFRESH_SECONDS, **_csrf_cookie())
+    response.set_cookie(**_csrf_cookie(), value=pair.csrf, max_age=REFRESH_SECONDS)
 
 
 def clear_cookies(response: Response) -> None:
     """Delete the three cookies of a session."""
     unset_jwt_cookies(response)
-    response.set_cookie(CSRF_COOKIE, "", max_age=0, **_csrf_cookie())
+    response.set_cookie(**_csrf_cookie(), value="", max_age=0)
 
 
 def _csrf_cookie() -> dict[str, Any]:
     return {
+        "key": components().config.cookie_names.csrf,
         "secure": current_app.config["JWT_COOKIE_SECURE"],
         "samesite": current_app.config["JWT_COOKIE_SAMESITE"],
     }
@@ -149,8 +155,8 @@ def init_app(app: Flask, config: Config) -> TokenVerifier:
         JWT_ACCESS_TOKEN_EXPIRES=ACCESS_SECONDS,
         JWT_REFRESH_TOKEN_EXPIRES=REFRESH_SECONDS,
         JWT_TOKEN_LOCATION=["cookies"],
-        JWT_ACCESS_COOKIE_NAME=ACCESS_COOKIE,
-        JWT_REFRESH_COOKIE_NAME=REFRESH_COOKIE,
+        JWT_ACCESS_COOKIE_NAME=config.cookie_names.access,
+        JWT_REFRESH_COOKIE_NAME=config.cookie_names.refresh,
         JWT_REFRESH_COOKIE_PATH="/api/v1/auth",
         # Browsers accept SameSite=None only with Secure.
         JWT_COOKIE_SECURE=config.production or config.cookie_samesite == "None",

@@ -12,6 +12,7 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, parse_dsn
 
 from taskflow.config import Config
+from taskflow.database.prepared import STALE, PreparedStatements
 
 Row = tuple[Any, ...]
 Params = Mapping[str, Any]
@@ -28,6 +29,7 @@ class Connection(connection):
         self.autocommit = True
         self.used_at = 0.0
         self.deadline = float("inf")
+        self._prepared = PreparedStatements()
         self._poll = select.poll()  # select() can't take file descriptors above 1023
         self._poll.register(self.fileno(), select.POLLIN)
 
@@ -43,13 +45,27 @@ class Connection(connection):
         """
         return not self.closed and not self._poll.poll(0)
 
-    def run(self, sql: str, params: Params, seconds: float) -> list[Row]:
-        """Run a statement and return its rows; another thread ends it after so many seconds."""
+    def run(self, sql: str, params: Params, seconds: float, prepare: bool = False) -> list[Row]:
+        """Run a statement and return its rows; another thread ends the wait after `seconds`.
+
+        A prepared statement that has become stale is prepared again.
+        """
+        if not prepare or self.preamble:
+            return self._execute(self.preamble + sql, params, seconds)
+        try:
+            return self._execute(self._prepared.command(sql), params, seconds)
+        except psycopg2.Error as error:
+            if error.pgcode not in STALE or not self.is_idle():
+                raise
+        self._execute(self._prepared.clear(), {}, seconds)
+        return self._execute(self._prepared.command(sql), params, seconds)
+
+    def _execute(self, command: str, params: Params, seconds: float) -> list[Row]:
         self.deadline = time.monotonic() + seconds
         try:
             with self.cursor() as cursor:
                 # With None psycopg2 leaves a percent sign alone.
-                cursor.execute(self.preamble + sql, params or None)
+                cursor.execute(command, params or None)
                 return cursor.fetchall() if cursor.description else []
         finally:
             self.deadline = float("inf")
@@ -73,6 +89,10 @@ class Connector:
             "TimeZone": "UTC",  # PostgreSQL builds the JSON of a task
             "statement_timeout": milliseconds,
             "lock_timeout": milliseconds,
+            # A prepared statement is planned once, perhaps while the tables are nearly empty. All
+            # statements of the service find their rows by an index.
+            "plan_cache_mode": "force_generic_plan",
+            "enable_seqscan": "off",
         }
         self._takes_options = True
 

@@ -78,7 +78,7 @@ def apply_migrations(config: Config) -> list[str]:
     config = replace(config, db_statement_timeout=TIMEOUT)
     with _hold_lock(config):
         database = Database(config)
-        database.execute(_CREATE_TABLE, {})
+        database.script(_CREATE_TABLE)
         rows = database.query("SELECT name, digest FROM schema_migrations", {})
         recorded: dict[str, str] = dict(rows)
         missing = []
@@ -118,7 +118,7 @@ def _apply_patiently(migration: Migration, database: Database, config: Config) -
 def _apply(migration: Migration, database: Database, config: Config) -> None:
     record = _RECORD.format(name=migration.name, digest=migration.digest)
     if not migration.sql.startswith(_NO_TRANSACTION):
-        database.execute(f"{_BEGIN}{migration.sql}\n{record}COMMIT", {})
+        database.script(f"{_BEGIN}{migration.sql}\n{record}COMMIT")
         return
     conn = Connector(config).open()
     try:

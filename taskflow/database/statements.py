@@ -1,6 +1,6 @@
 """Running statements: a connection for each, in autocommit, one round trip.
 
-A rule that needs several statements sends them as one string, which PostgreSQL runs as one
+A rule that needs several statements sends them as one script, which PostgreSQL runs as one
 transaction.
 """
 
@@ -44,7 +44,9 @@ class Database:
         self._waiting = 0
         self.on_acquire: Callable[[float], None] | None = None
 
-    def query(self, sql: str, params: Params, within: float | None = None) -> list[Row]:
+    def query(
+        self, sql: str, params: Params, within: float | None = None, prepare: bool = True
+    ) -> list[Row]:
         """Run a statement that only reads and return its rows.
 
         `within` bounds the statement in seconds, without the time to connect. If the connection
@@ -52,28 +54,38 @@ class Database:
         """
         started = time.monotonic()
         try:
-            return self._run(sql, params, within)
+            return self._run(sql, params, prepare, within)
         except ServiceError as error:
             is_slow = time.monotonic() - started > _READ_RETRY_SECONDS
             if error.code != "database_unavailable" or is_slow:
                 raise
         self._open_pool().close_idle()
-        return self._run(sql, params, within)
+        return self._run(sql, params, prepare, within)
 
     def execute(self, sql: str, params: Params) -> list[Row]:
         """Run a statement that writes and return its rows.
 
-        It is sent once: after a broken connection nobody knows whether it was committed. Raises
-        the code of the constraint that it violates, besides those of the class.
+        It is sent only once, because after a broken connection it is unknown whether it was
+        committed. Raises the code of the constraint that the statement violates, besides those of
+        the class.
         """
-        return self._run(sql, params)
+        return self._run(sql, params, prepare=True)
+
+    def script(self, sql: str, params: Params | None = None) -> list[Row]:
+        """Run several statements as one transaction, or one that can't be prepared.
+
+        Returns the rows of the last statement; raises as `execute` does.
+        """
+        return self._run(sql, params or {}, prepare=False)
 
     def usage(self) -> tuple[int, int, int]:
         """Return how many connections are open, how many idle, and how many threads wait."""
         size, idle = self._pool.usage() if self._pool else (0, 0)
         return size, idle, self._waiting
 
-    def _run(self, sql: str, params: Params, within: float | None = None) -> list[Row]:
+    def _run(
+        self, sql: str, params: Params, prepare: bool, within: float | None = None
+    ) -> list[Row]:
         started = time.monotonic()
         self._take_slot(within or self._config.db_pool_timeout)
         try:
@@ -84,7 +96,7 @@ class Database:
                 if self.on_acquire:
                     self.on_acquire(waited)
                 seconds = self._patience if within is None else max(within - waited, 0.1)
-                return _run_on(conn, sql, params, seconds)
+                return _run_on(conn, sql, params, seconds, prepare)
             except psycopg2.Error as error:
                 if code_of(error) == "database_unavailable":
                     conn.close()
@@ -126,12 +138,12 @@ class Database:
         return pool
 
 
-def _run_on(conn: Connection, sql: str, params: Params, seconds: float) -> list[Row]:
+def _run_on(conn: Connection, sql: str, params: Params, seconds: float, prepare: bool) -> list[Row]:
     try:
-        return conn.run(sql, params, seconds)
+        return conn.run(sql, params, seconds, prepare)
     except psycopg2.Error as error:
         # A script with a BEGIN of its own leaves the connection in a failed transaction.
         if error.pgcode not in _ROLLED_BACK or not conn.is_idle():
             raise
     time.sleep(random.uniform(0, _RETRY_PAUSE))  # noqa: S311 (no secret)
-    return conn.run(sql, params, seconds)
+    return conn.run(sql, params, seconds, prepare)

@@ -1,4 +1,4 @@
-"""What one request knows, and what the application is made of."""
+"""The state of a request, and the components of the application."""
 
 import time
 from dataclasses import dataclass, field
@@ -22,11 +22,18 @@ class Allowance(NamedTuple):
     reset: int  # epoch seconds
 
 
+class Caller(NamedTuple):
+    """Who sends a request: a user, through a session."""
+
+    user_id: str
+    session_id: str
+
+
 @dataclass(slots=True)
 class RequestContext:
-    """What one request knows; `hooks.before` makes it, and later steps fill it in.
+    """The state of one request. `hooks.before` creates it, and later steps fill it in.
 
-    `user_id` and `session_id` are empty for strangers. A routine request is logged at debug.
+    The ids are empty without a valid token. A routine request is logged at debug level.
     """
 
     correlation_id: str
@@ -37,6 +44,11 @@ class RequestContext:
     error_code: str | None = None
     is_routine: bool = False
 
+    @property
+    def caller(self) -> Caller:
+        """The user and the session of the request."""
+        return Caller(self.user_id, self.session_id)
+
 
 def request_context() -> RequestContext:
     """Return the context of the current request."""
@@ -45,7 +57,7 @@ def request_context() -> RequestContext:
 
 @dataclass(frozen=True)
 class Components:
-    """What an application is made of; `create_app` puts it together."""
+    """The components of an application; `create_app` puts them together."""
 
     config: Config
     database: "Database"

@@ -7,49 +7,33 @@ its script is a file of its own, so that its policy can forbid all others.
 from pathlib import Path
 
 import flask_swagger_ui
-from flask import Blueprint, Response, send_from_directory
+from flask import Blueprint, Response, redirect, request, send_from_directory
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import NotFound
 
-from taskflow.errors import ServiceError
+from taskflow.errors import ServiceError, http_error_response
 from taskflow.http.answers import json_response
 from taskflow.http.routing import declare
 
-FILES = Path(flask_swagger_ui.__file__).parent / "dist"
-ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+PAGES = Path(__file__).parent / "pages"
+SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
+ASSETS = {
+    "page.css": PAGES,
+    "page.js": PAGES,
+    "swagger-ui.css": SWAGGER_UI,
+    "swagger-ui-bundle.js": SWAGGER_UI,
+    "favicon-32x32.png": SWAGGER_UI,
+}
 POLICY = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline';"
     " object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-  <meta charset="utf-8">
-  <meta name="referrer" content="no-referrer">
-  <meta name="viewport" content="width=device-width, initial-scale=1">
-  <title>TaskFlow API</title>
-  <link rel="icon" href="/docs/favicon-32x32.png">
-  <link rel="stylesheet" href="/docs/swagger-ui.css">
-</head>
-<body>
-  <div id="api"></div>
-  <script src="/docs/swagger-ui-bundle.js"></script>
-  <script src="/docs/page.js"></script>
-</body>
-</html>
-"""
-SCRIPT = """SwaggerUIBundle({
-  url: "/openapi.json",
-  dom_id: "#api",
-  deepLinking: true,
-  displayRequestDuration: true,
-  validatorUrl: null,
-});
-"""
-
 
 def create_blueprint(document: str) -> Blueprint:
     """Create the routes that serve the document and the page."""
     blueprint = Blueprint("docs", __name__)
+    page = (PAGES / "page.html").read_text()
 
     @blueprint.get("/openapi.json")
     @declare(public=True)
@@ -59,20 +43,24 @@ def create_blueprint(document: str) -> Blueprint:
     @blueprint.get("/docs")
     @declare(public=True)
     def get_page() -> Response:
-        response = Response(PAGE, mimetype="text/html")
+        response = Response(page, mimetype="text/html")
         response.headers["Content-Security-Policy"] = POLICY
         return response
-
-    @blueprint.get("/docs/page.js")
-    @declare(public=True)
-    def get_script() -> Response:
-        return Response(SCRIPT, mimetype="text/javascript")
 
     @blueprint.get("/docs/<name>")
     @declare(public=True)
     def get_asset(name: str) -> Response:
         if name not in ASSETS:
             raise ServiceError("not_found")
-        return send_from_directory(FILES, name)
+        return send_from_directory(ASSETS[name], name)
 
+    blueprint.app_errorhandler(NotFound)(lead_browser_to_page)
     return blueprint
+
+
+def lead_browser_to_page(error: NotFound) -> ResponseReturnValue:
+    """Redirect a browser from `/` to the page; other unknown paths remain errors."""
+    wanted = request.accept_mimetypes.best_match(["application/json", "text/html"])
+    if (request.method, request.path, wanted) == ("GET", "/", "text/html"):
+        return redirect("/docs")
+    return http_error_response(error)

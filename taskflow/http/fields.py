@@ -1,10 +1,11 @@
 """Field types that refuse what PostgreSQL can't store, for bodies and query parameters."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import fields, validate
 
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2999, 12, 31)
 
@@ -16,11 +17,23 @@ _INSTANT = re.compile(
     r"(\.[0-9]{1,9})?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 
+# The characters that str.strip() removes. A regular expression's \s has others in each language.
+_SPACE = r"\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+class Choice(fields.String):
+    """One of some strings; `component` names them in the OpenAPI document."""
+
+    def __init__(self, component: str, choices: Iterable[str], **kwargs: Any) -> None:
+        super().__init__(validate=validate.OneOf(tuple(choices)), **kwargs)
+        self.component = component
+
 
 class Text(fields.String):
     """A string of `least` to `most` code points without NUL and lone surrogates.
 
-    With `trim`, white space at both ends is removed first.
+    With `trim`, white space at both ends is removed first. The document then expresses `most` in
+    the pattern, because a longer text may be sent.
     """
 
     default_error_messages = {
@@ -29,8 +42,7 @@ class Text(fields.String):
     }
 
     def __init__(self, least: int, most: int, trim: bool = False, **kwargs: Any) -> None:
-        pattern = r"^[^\u0000]*\S[^\u0000]*$" if trim else r"^[^\u0000]*$"
-        schema = {"minLength": least, "maxLength": most, "pattern": pattern}
+        schema = _trimmed(least, most) if trim else _plain(least, most)
         kwargs["metadata"] = schema | kwargs.pop("metadata", {})
         super().__init__(**kwargs)
         self.least, self.most, self.trim = least, most, trim
@@ -48,6 +60,21 @@ class Text(fields.String):
         if not self.least <= len(text) <= self.most:
             raise self.make_error("length", least=self.least, most=self.most)
         return text
+
+
+def _plain(least: int, most: int) -> dict[str, Any]:
+    return {"minLength": least, "maxLength": most, "pattern": r"^[^\x00]*$"}
+
+
+def _trimmed(least: int, most: int) -> dict[str, Any]:
+    """Describe a text of one character or more, whose length counts from edge to edge."""
+    edge = rf"[^\x00{_SPACE}]"
+    rest = rf"([^\x00]{{{max(least - 2, 0)},{most - 2}}}{edge}){'?' if least == 1 else ''}"
+    return {
+        "minLength": least,
+        "pattern": f"^[{_SPACE}]*{edge}{rest}[{_SPACE}]*$",
+        "description": f"{least} to {most} characters after white space at both ends is cut off.",
+    }
 
 
 class DayOrInstant(fields.Field[datetime | date]):

@@ -118,6 +118,7 @@ def _refuse_names(names: Iterable[str]) -> None:
 class StrictParser(FlaskParser):
     """webargs, made to refuse content types, duplicates and parameters that it would ignore."""
 
+    DEFAULT_VALIDATION_STATUS = 400
     DEFAULT_UNKNOWN_BY_LOCATION = {"json": marshmallow.RAISE, "query": marshmallow.RAISE}
 
     def load_json(self, req: Request, schema: marshmallow.Schema) -> dict[str, Any]:

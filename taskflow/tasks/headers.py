@@ -13,7 +13,7 @@ from taskflow.http.parsing import header_of, load_json_object
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
 # A proxy that compresses weakens our strong tag to W/"1", which still names the version.
-_OUR_TAG = re.compile(r'"([1-9][0-9]{0,8})"')
+_OUR_TAG = re.compile(r'"([1-9][0-9]{0,8})(?:-gzip|;gzip)?"')
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 

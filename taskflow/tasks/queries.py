@@ -1,12 +1,15 @@
-"""The SQL of tasks, one statement a function. Every statement names the user.
+"""The SQL of tasks, one statement a function. Every statement names the user and its session.
 
-PostgreSQL builds the JSON of a task, and the service passes it on as text.
+PostgreSQL builds the JSON of a task, and the service passes it on as text. A write takes the
+user's next change number, under the lock on the user's row, as the version of its task.
 """
 
+from functools import cache
 from typing import Any, NamedTuple
 
 from taskflow.database import Row
-from taskflow.http.context import components
+from taskflow.database.sql import LIVE_SESSION, utc_text
+from taskflow.http.context import Caller, components
 from taskflow.tasks.cursors import Position
 from taskflow.tasks.headers import IdempotencyKey
 
@@ -21,25 +24,29 @@ def task_json(source: str) -> str:
      FROM (
        SELECT {source}.id, {source}.user_id AS "userId", {source}.title, {source}.description,
               {source}.status, {source}.priority, {source}.tags,
-              CASE WHEN {source}.due_is_day THEN to_json(({source}.due_at AT TIME ZONE 'UTC')::date)
-                   ELSE to_json({source}.due_at)
+              CASE WHEN {source}.due_is_day
+                   THEN to_char({source}.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+                   ELSE {utc_text(f"{source}.due_at")}
               END AS "dueDate",
-              {source}.completed_at AS "completedAt", {source}.created_at AS "createdAt",
-              {source}.updated_at AS "updatedAt"
+              {utc_text(f"{source}.completed_at")} AS "completedAt",
+              {utc_text(f"{source}.created_at")} AS "createdAt",
+              {utc_text(f"{source}.updated_at")} AS "updatedAt",
+              {source}.version
      ) AS t)
     """
 
 
-TASK_JSON = task_json("tasks")
-
-
 class SortKey(NamedTuple):
-    """An SQL expression to order by, and its type; each has an index in schema.sql."""
+    """An SQL expression to order by, and its type.
+
+    Only created_at has an index. The others sort the user's own tasks.
+    """
 
     expression: str
     type: str
 
 
+_PRIORITY = "array_position(ARRAY['low', 'medium', 'high'], priority)"
 SORT_KEYS = {
     "createdAt": SortKey("created_at", "timestamptz"),
     "-createdAt": SortKey("created_at", "timestamptz"),
@@ -47,79 +54,102 @@ SORT_KEYS = {
     "-updatedAt": SortKey("updated_at", "timestamptz"),
     "dueDate": SortKey("COALESCE(due_at, 'infinity')", "timestamptz"),
     "-dueDate": SortKey("COALESCE(due_at, '-infinity')", "timestamptz"),
-    "priority": SortKey("array_position(ARRAY['low', 'medium', 'high'], priority)", "integer"),
-    "-priority": SortKey("array_position(ARRAY['low', 'medium', 'high'], priority)", "integer"),
+    "priority": SortKey(_PRIORITY, "integer"),
+    "-priority": SortKey(_PRIORITY, "integer"),
     "title": SortKey('lower(title COLLATE "C")', "text"),
     "-title": SortKey('lower(title COLLATE "C")', "text"),
 }
 
 FILTERS = {
-    "status": "status = ANY(%(status)s)",
-    "priority": "priority = ANY(%(priority)s)",
-    "tag": "tags @> %(tag)s",
-    "dueBefore": "due_at < %(dueBefore)s",
-    "dueAfter": "due_at >= %(dueAfter)s",
-    "q": "words @@ taskflow_query(%(q)s)",
+    "status": "status = ANY(%(status)s::text[])",
+    "priority": "priority = ANY(%(priority)s::text[])",
+    "tag": "tags @> %(tag)s::text[]",
+    "dueBefore": "due_at < %(dueBefore)s::timestamptz",
+    "dueAfter": "due_at >= %(dueAfter)s::timestamptz",
+    "q": """COALESCE(title_words, taskflow_words(title))
+            || COALESCE(description_words, taskflow_words(description), '')
+            LIKE ALL (%(q)s::text[])""",
 }
 
 ASSIGNMENTS = {
     "title": "title = %(title)s",
+    "title_words": "title_words = %(title_words)s",
     "description": "description = %(description)s",
+    "description_words": "description_words = %(description_words)s",
     "status": """status = %(status)s,
             completed_at = CASE WHEN %(status)s = 'completed' THEN COALESCE(completed_at, now())
                            END""",
     "priority": "priority = %(priority)s",
     "tags": "tags = %(tags)s::text[]",
-    "due_at": "due_at = %(due_at)s",
-    "due_is_day": "due_is_day = %(due_is_day)s",
+    "due_at": "due_at = %(due_at)s::timestamptz",
+    "due_is_day": "due_is_day = %(due_is_day)s::boolean",
 }
 
-IF_VERSION = "AND version = ANY(%(versions)s::integer[])"
+IF_VERSION = "AND tasks.version = ANY(%(versions)s::integer[])"
 
-REMEMBER_KEY = """, remembered AS (
+
+@cache
+def _insert_task_sql(remembers_key: bool) -> str:
+    remembered = """, remembered AS (
           INSERT INTO idempotency_keys (user_id, key, body_digest, task_id)
           SELECT user_id, %(key)s, %(body_digest)s, id
           FROM inserted
         )"""
+    return f"""
+        /* insert_task */
+        WITH owner AS (
+          UPDATE users
+          SET task_count = task_count + 1, change_number = change_number + 1
+          FROM sessions
+          WHERE users.id = %(user_id)s::uuid
+            AND users.task_count < %(limit)s::integer
+            AND {LIVE_SESSION}
+          RETURNING users.id, users.change_number
+        ), inserted AS (
+          INSERT INTO tasks (id, user_id, title, title_words, description, description_words,
+                             status, priority, tags, due_at, due_is_day, completed_at, version)
+          SELECT %(task_id)s::uuid, id, %(title)s, %(title_words)s, %(description)s,
+                 %(description_words)s, %(status)s, %(priority)s, %(tags)s::text[],
+                 %(due_at)s::timestamptz, %(due_is_day)s::boolean,
+                 CASE WHEN %(status)s = 'completed' THEN now() END, change_number
+          FROM owner
+          RETURNING *
+        ){remembered if remembers_key else ""}
+        SELECT version, {task_json("inserted")}
+        FROM inserted
+        """
 
 
 def insert_task(
-    user_id: str, values: dict[str, Any], limit: int, idempotency: IdempotencyKey | None
+    caller: Caller,
+    task_id: str,
+    values: dict[str, Any],
+    limit: int,
+    idempotency: IdempotencyKey | None,
 ) -> Row | None:
-    """Insert a task and return its id, version and JSON, or None at the user's limit.
+    """Insert a task and return its version and JSON.
 
+    Returns None at the user's limit or after the end of the session; `find_refusal` tells which.
     The statement locks the user's row, whose count makes the limit exact. Raises `ServiceError`
     `idempotency_key_reused`, and inserts nothing, if the key exists.
     """
+    key = idempotency._asdict() if idempotency else {}
     rows = components().database.execute(
-        f"""
-        /* insert_task */
-        WITH room AS (
-          UPDATE users
-          SET task_count = task_count + 1
-          WHERE id = %(user_id)s::uuid
-            AND task_count < %(limit)s
-          RETURNING id
-        ), inserted AS (
-          INSERT INTO tasks (user_id, title, description, status, priority, tags,
-                             due_at, due_is_day, completed_at)
-          SELECT id, %(title)s, %(description)s, %(status)s, %(priority)s, %(tags)s::text[],
-                 %(due_at)s, %(due_is_day)s,
-                 CASE WHEN %(status)s = 'completed' THEN now() END
-          FROM room
-          RETURNING *
-        ){REMEMBER_KEY if idempotency else ""}
-        SELECT id::text, version, {task_json("inserted")}
-        FROM inserted
-        """,
-        {
-            **values,
-            "user_id": user_id,
-            "limit": limit,
-            **(idempotency._asdict() if idempotency else {}),
-        },
+        _insert_task_sql(idempotency is not None),
+        {**values, **caller._asdict(), "task_id": task_id, "limit": limit, **key},
     )
     return rows[0] if rows else None
+
+
+_FIND_REPLAY = f"""
+        /* find_replay */
+        SELECT keys.body_digest, tasks.id::text, tasks.version, {task_json("tasks")}
+        FROM idempotency_keys AS keys
+        LEFT JOIN tasks ON tasks.user_id = keys.user_id AND tasks.id = keys.task_id
+        WHERE keys.user_id = %(user_id)s::uuid
+          AND keys.key = %(key)s
+          AND keys.created_at > now() - interval '24 hours'
+        """
 
 
 def find_replay(user_id: str, key: str) -> Row | None:
@@ -128,18 +158,7 @@ def find_replay(user_id: str, key: str) -> Row | None:
     The id is None if the task has been deleted. Returns None for a key that is unknown or more
     than a day old.
     """
-    rows = components().database.query(
-        f"""
-        /* find_replay */
-        SELECT body_digest, tasks.id::text, tasks.version, {TASK_JSON}
-        FROM idempotency_keys AS keys
-        LEFT JOIN tasks ON tasks.user_id = keys.user_id AND tasks.id = keys.task_id
-        WHERE keys.user_id = %(user_id)s::uuid
-          AND keys.key = %(key)s
-          AND keys.created_at > now() - interval '24 hours'
-        """,
-        {"user_id": user_id, "key": key},
-    )
+    rows = components().database.query(_FIND_REPLAY, {"user_id": user_id, "key": key})
     return rows[0] if rows else None
 
 
@@ -157,120 +176,167 @@ def delete_expired_key(user_id: str, key: str) -> None:
     )
 
 
-def user_exists(user_id: str) -> bool:
-    """Return whether the account still exists."""
-    return bool(
-        components().database.query(
-            """
-            /* user_exists */
-            SELECT 1
-            FROM users
-            WHERE id = %(user_id)s::uuid
-            """,
-            {"user_id": user_id},
-        )
-    )
-
-
-def find_task(user_id: str, task_id: str) -> Row | None:
-    """Return a task's version and JSON, or None."""
-    rows = components().database.query(
+def find_refusal(caller: Caller, task_id: str | None = None) -> Row:
+    """Return whether the session is live, and the version of a task, or None if there is none."""
+    [row] = components().database.query(
         f"""
+        /* find_refusal */
+        SELECT EXISTS (SELECT 1 FROM sessions WHERE {LIVE_SESSION}),
+               (SELECT version
+                FROM tasks
+                WHERE user_id = %(user_id)s::uuid
+                  AND id = %(task_id)s::uuid)
+        """,
+        {**caller._asdict(), "task_id": task_id},
+    )
+    return row
+
+
+_FIND_TASK = f"""
         /* find_task */
-        SELECT version, {TASK_JSON}
+        SELECT version, {task_json("tasks")}
         FROM tasks
         WHERE user_id = %(user_id)s::uuid
           AND id = %(task_id)s::uuid
-        """,
-        {"user_id": user_id, "task_id": task_id},
-    )
+          AND EXISTS (SELECT 1 FROM sessions WHERE {LIVE_SESSION})
+        """
+
+
+def find_task(caller: Caller, task_id: str) -> Row | None:
+    """Return a task's version and JSON, or None."""
+    rows = components().database.query(_FIND_TASK, {**caller._asdict(), "task_id": task_id})
     return rows[0] if rows else None
 
 
-def list_tasks(
-    user_id: str, sort: str, filters: dict[str, Any], after: Position | None, limit: int
-) -> list[Row]:
-    """Return the JSON, the sort key as text and the id of the tasks after a position, in order.
-
-    The texts are aliased, because ORDER BY would otherwise take them for the columns.
-    """
+@cache
+def _list_tasks_sql(sort: str, filters: tuple[str, ...], is_continued: bool) -> str:
     key, key_type = SORT_KEYS[sort]
     direction, beyond = ("DESC", "<") if sort.startswith("-") else ("ASC", ">")
     conditions = [FILTERS[name] for name in filters]
-    if after:
+    if is_continued:
         conditions.append(f"({key}, id) {beyond} (%(after_key)s::{key_type}, %(after_id)s::uuid)")
-    return components().database.query(
-        f"""
+    return f"""
         /* list_tasks */
-        SELECT {TASK_JSON}, ({key})::text AS key, id::text AS task_id
-        FROM tasks
-        WHERE user_id = %(user_id)s::uuid
-          {"".join(f"AND {condition} " for condition in conditions)}
-        ORDER BY {key} {direction}, id {direction}
-        LIMIT %(limit)s
-        """,
+        SELECT users.change_number, page.json, page.key, page.task_id
+        FROM users
+        JOIN sessions ON {LIVE_SESSION}
+        LEFT JOIN LATERAL (
+          SELECT {task_json("tasks")} AS json, ({key})::text AS key, tasks.id::text AS task_id
+          FROM tasks
+          WHERE user_id = users.id
+            AND users.change_number IS DISTINCT FROM %(known)s::integer
+            {"".join(f"AND {condition} " for condition in conditions)}
+          ORDER BY {key} {direction}, id {direction}
+          LIMIT %(limit)s::integer
+        ) AS page ON true
+        WHERE users.id = %(user_id)s::uuid
+        """
+
+
+def list_tasks(
+    caller: Caller,
+    sort: str,
+    filters: dict[str, Any],
+    after: Position | None,
+    limit: int,
+    known: int | None,
+) -> list[Row]:
+    """Return the tasks after a position, in order.
+
+    Each row has the user's change number and the task's JSON, sort key as text and id; these are
+    None in the one row of an empty page. The page is empty too if the change number is `known`.
+    Returns no row after the end of the session.
+    """
+    return components().database.query(
+        _list_tasks_sql(sort, tuple(filters), after is not None),
         {
             **filters,
-            "user_id": user_id,
+            **caller._asdict(),
+            "known": known,
             "limit": limit,
             "after_key": after and after.key,
             "after_id": after and after.task_id,
         },
+        # Filters in many combinations are many texts, of which most come once.
+        prepare=len(filters) <= 1,
     )
 
 
+@cache
+def _update_task_sql(names: tuple[str, ...], is_guarded: bool) -> str:
+    if_version = IF_VERSION if is_guarded else ""
+    return f"""
+        /* update_task */
+        WITH owner AS (
+          UPDATE users
+          SET change_number = change_number + 1
+          FROM sessions
+          WHERE users.id = %(user_id)s::uuid
+            AND {LIVE_SESSION}
+            AND EXISTS (
+              SELECT 1
+              FROM tasks
+              WHERE tasks.user_id = %(user_id)s::uuid
+                AND tasks.id = %(task_id)s::uuid
+                {if_version}
+            )
+          RETURNING users.id AS owner_id, users.change_number
+        )
+        UPDATE tasks
+        SET version = change_number, updated_at = now(),
+            {", ".join(ASSIGNMENTS[name] for name in names)}
+        FROM owner
+        WHERE tasks.user_id = %(user_id)s::uuid
+          AND tasks.id = %(task_id)s::uuid
+          {if_version}
+        RETURNING version, {task_json("tasks")}
+        """
+
+
 def update_task(
-    user_id: str, task_id: str, values: dict[str, Any], versions: list[int] | None
+    caller: Caller, task_id: str, values: dict[str, Any], versions: list[int] | None
 ) -> Row | None:
     """Update a task and return its new version and JSON, or None if there is none to update.
 
     `versions` limits the update to these versions; with None any will do.
     """
     rows = components().database.execute(
-        f"""
-        /* update_task */
-        UPDATE tasks
-        SET version = version + 1, updated_at = now()
-            {"".join(f", {ASSIGNMENTS[name]}" for name in values)}
-        WHERE user_id = %(user_id)s::uuid
-          AND id = %(task_id)s::uuid
-          {"" if versions is None else IF_VERSION}
-        RETURNING version, {TASK_JSON}
-        """,
-        {**values, "user_id": user_id, "task_id": task_id, "versions": versions},
+        _update_task_sql(tuple(sorted(values)), versions is not None),
+        {**values, **caller._asdict(), "task_id": task_id, "versions": versions},
     )
     return rows[0] if rows else None
 
 
-def delete_task(user_id: str, task_id: str, versions: list[int] | None) -> bool:
-    """Delete a task and return whether it was there in one of these versions, or in any with None.
+@cache
+def _delete_task_sql(is_guarded: bool) -> str:
+    return f"""
+        /* delete_task */
+        WITH owner AS (
+          SELECT users.id
+          FROM users
+          JOIN sessions ON {LIVE_SESSION}
+          WHERE users.id = %(user_id)s::uuid
+          FOR NO KEY UPDATE OF users
+        )
+        DELETE FROM tasks
+        USING owner
+        WHERE tasks.user_id = owner.id
+          AND tasks.id = %(task_id)s::uuid
+          {IF_VERSION if is_guarded else ""}
+        RETURNING tasks.id
+        """
 
-    The user is locked first, as it is where an account is deleted, so that the two can't
-    deadlock.
+
+def delete_task(caller: Caller, task_id: str, versions: list[int] | None) -> bool:
+    """Delete a task and return whether one was deleted.
+
+    `versions` limits the deletion to these versions; with None any will do. A trigger keeps the
+    task for 30 days. The user is locked first, as it is where an account is deleted, so that the
+    two can't deadlock.
     """
     return bool(
         components().database.execute(
-            f"""
-            /* delete_task */
-            WITH owner AS (
-              SELECT users.id AS owner_id
-              FROM users
-              WHERE users.id = %(user_id)s::uuid
-              FOR NO KEY UPDATE
-            ), deleted AS (
-              DELETE FROM tasks
-              USING owner
-              WHERE user_id = owner_id
-                AND id = %(task_id)s::uuid
-                {"" if versions is None else IF_VERSION}
-              RETURNING user_id
-            )
-            UPDATE users
-            SET task_count = GREATEST(task_count - 1, 0)
-            FROM deleted
-            WHERE users.id = deleted.user_id
-            RETURNING users.id
-            """,
-            {"user_id": user_id, "task_id": task_id, "versions": versions},
+            _delete_task_sql(versions is not None),
+            {**caller._asdict(), "task_id": task_id, "versions": versions},
         )
     )

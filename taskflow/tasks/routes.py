@@ -9,7 +9,7 @@ from taskflow import metrics
 from taskflow.database import Row
 from taskflow.http.answers import compact_json, json_response, no_content
 from taskflow.http.context import components, request_context
-from taskflow.http.openapi import header_parameter, uuid_parameter
+from taskflow.http.openapi.components import header_parameter, uuid_parameter
 from taskflow.http.routing import Blueprint
 from taskflow.tasks import service
 from taskflow.tasks.headers import etag, idempotency_key, if_match, if_none_match
@@ -68,7 +68,7 @@ def list_tasks(query: dict[str, Any]) -> Response:
     every task that existed all along exactly once.
     """
     secrets = components().config.jwt_secrets
-    page = service.list_tasks(request_context().user_id, query, secrets)
+    page = service.list_tasks(request_context().caller, query, secrets)
     cursor = compact_json(page.next_cursor)
     response = json_response(f'{{"data":[{",".join(page.tasks)}],"nextCursor":{cursor}}}')
     if page.next_cursor:
@@ -94,7 +94,7 @@ def create_task(body: dict[str, Any]) -> Response:
     """
     limit = components().config.max_tasks_per_user
     key = idempotency_key(request)
-    task = service.create_task(request_context().user_id, body, limit, key)
+    task = service.create_task(request_context().caller, body, limit, key)
     location = f"{request.path}/{task.task_id}"
     response = json_response(task.json, 201, ETag=etag(task.version), Location=location)
     if task.replayed:
@@ -113,7 +113,7 @@ def get_task(task_id: str) -> Response:
 
     Send its `ETag` as `If-Match` when you change the task. Another user's task is a 404 too.
     """
-    version, text = service.get_task(request_context().user_id, task_id)
+    version, text = service.get_task(request_context().caller, task_id)
     if if_none_match(request, version):
         return Response(status=304, headers={"ETag": etag(version)})
     return _task_response(version, text)
@@ -168,12 +168,12 @@ def delete_task(task_id: str) -> Response:
 
     It is deleted for good. Deleting it again answers 404.
     """
-    service.delete_task(request_context().user_id, task_id, if_match(request))
+    service.delete_task(request_context().caller, task_id, if_match(request))
     return no_content()
 
 
 def _update(task_id: str, body: dict[str, Any]) -> Row:
-    return service.update_task(request_context().user_id, task_id, body, if_match(request))
+    return service.update_task(request_context().caller, task_id, body, if_match(request))
 
 
 def _task_response(version: int, text: str) -> Response:

@@ -1,11 +1,13 @@
 """Schemas of tasks, with the examples of the OpenAPI document."""
 
 import re
+from functools import partial
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields
 
-from taskflow.http.fields import DayOrInstant, Text
+from taskflow.http.fields import Choice, DayOrInstant, Text
+from taskflow.tasks.words import words_of
 
 STATUSES = ("pending", "in_progress", "completed")
 PRIORITIES = ("low", "medium", "high")
@@ -14,7 +16,10 @@ SORTS = tuple(
     for key in ("createdAt", "updatedAt", "dueDate", "priority", "title")
     for sign in ("", "-")
 )
-READ_ONLY = ("id", "userId", "completedAt", "createdAt", "updatedAt")
+Status = partial(Choice, "TaskStatus", STATUSES)
+Priority = partial(Choice, "TaskPriority", PRIORITIES)
+Sort = partial(Choice, "TaskSort", SORTS)
+READ_ONLY = ("id", "userId", "completedAt", "createdAt", "updatedAt", "version")
 
 # A test sends these examples and compares the answers with them.
 NEW_TASK = {
@@ -32,6 +37,7 @@ TASK: dict[str, Any] = {
     "completedAt": None,
     "createdAt": "2026-11-24T08:48:42.314219+00:00",
     "updatedAt": "2026-11-24T08:48:42.314219+00:00",
+    "version": 1,
 }
 TASK_PATCH = {"status": "completed"}
 PATCHED_TASK = {
@@ -39,6 +45,7 @@ PATCHED_TASK = {
     **TASK_PATCH,
     "completedAt": "2026-11-24T08:48:42.360304+00:00",
     "updatedAt": "2026-11-24T08:48:42.360304+00:00",
+    "version": 2,
 }
 TASK_PAGE = {"data": [TASK], "nextCursor": None}
 
@@ -52,7 +59,8 @@ class Tags(fields.List[str]):
     """At most ten trimmed strings, no two of them equal."""
 
     def __init__(self, **kwargs: Any) -> None:
-        metadata = {"maxItems": 10, "uniqueItems": True}
+        description = "At most 10, no two of them equal after white space is cut off."
+        metadata = {"maxItems": 10, "uniqueItems": True, "description": description}
         super().__init__(Text(1, 50, trim=True), metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
@@ -86,8 +94,8 @@ class TaskFieldsSchema(Schema):
 
     title = Text(1, 200, trim=True)
     description = Text(0, 2000, allow_none=True)
-    status = fields.String(validate=validate.OneOf(STATUSES))
-    priority = fields.String(validate=validate.OneOf(PRIORITIES))
+    status = Status()
+    priority = Priority()
     tags = Tags()
     dueDate = DayOrInstant(allow_none=True, metadata=_DUE_DATE)
     id = fields.UUID(dump_only=True)
@@ -95,6 +103,7 @@ class TaskFieldsSchema(Schema):
     completedAt = fields.AwareDateTime(dump_only=True, allow_none=True)
     createdAt = fields.AwareDateTime(dump_only=True)
     updatedAt = fields.AwareDateTime(dump_only=True)
+    version = fields.Integer(dump_only=True)
 
     def load(self, data: Any, **kwargs: Any) -> Any:
         """Load all but the read-only fields, so that a task can be sent back as it was read."""
@@ -117,10 +126,15 @@ class TaskCreationSchema(TaskFieldsSchema):
 
     title = Text(1, 200, trim=True, required=True)
     description = Text(0, 2000, allow_none=True, load_default=None)
-    status = fields.String(validate=validate.OneOf(STATUSES), load_default="pending")
-    priority = fields.String(validate=validate.OneOf(PRIORITIES), load_default="medium")
+    status = Status(load_default="pending")
+    priority = Priority(load_default="medium")
     tags = Tags(load_default=list)
     dueDate = DayOrInstant(allow_none=True, load_default=None, metadata=_DUE_DATE)
+
+
+def _refuse_no_words(text: str) -> None:
+    if not words_of(text):
+        raise ValidationError("Must contain a word to search for.")
 
 
 class TaskListQuerySchema(Schema):
@@ -128,20 +142,19 @@ class TaskListQuerySchema(Schema):
 
     limit = Limit(load_default=20)
     cursor = Text(1, 2000, metadata={"description": "The nextCursor of the page before."})
-    sort = fields.String(
+    sort = Sort(
         load_default="-createdAt",
-        validate=validate.OneOf(SORTS),
         metadata={
             "description": "`-` means descending. Tasks without a due date come last.",
             "examples": ["dueDate"],
         },
     )
     status = fields.List(
-        fields.String(validate=validate.OneOf(STATUSES)),
+        Status(),
         metadata={"description": "Any of these.", "examples": [["pending", "in_progress"]]},
     )
     priority = fields.List(
-        fields.String(validate=validate.OneOf(PRIORITIES)),
+        Priority(),
         metadata={"description": "Any of these.", "examples": [["high"]]},
     )
     tag = fields.List(
@@ -163,7 +176,7 @@ class TaskListQuerySchema(Schema):
     q = Text(
         1,
         200,
-        validate=validate.Regexp(r"[\s\S]*[^\W_]", error="Must contain a letter or a digit."),
+        validate=_refuse_no_words,
         metadata={
             "description": "Full-text search: every word must be in the title or the description. "
             "The beginning of a word is enough.",
@@ -179,13 +192,16 @@ class TaskSchema(Schema):
     userId = fields.UUID(required=True)
     title = fields.String(required=True)
     description = fields.String(required=True, allow_none=True)
-    status = fields.String(required=True, metadata={"enum": list(STATUSES)})
-    priority = fields.String(required=True, metadata={"enum": list(PRIORITIES)})
+    status = Status(required=True)
+    priority = Priority(required=True)
     tags = fields.List(fields.String(), required=True)
     dueDate = fields.String(required=True, allow_none=True, metadata=_DUE_DATE)
     completedAt = fields.AwareDateTime(required=True, allow_none=True)
     createdAt = fields.AwareDateTime(required=True)
     updatedAt = fields.AwareDateTime(required=True)
+    version = fields.Integer(
+        required=True, metadata={"description": "Grows with every change; the `ETag` in quotes."}
+    )
 
 
 class TaskPageSchema(Schema):

@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 
 from taskflow.database import Row
 from taskflow.errors import ServiceError
+from taskflow.http.context import Caller
 from taskflow.http.fields import end_of_day, is_uuid, start_of_day
+from taskflow.ids import new_id
 from taskflow.tasks import queries
 from taskflow.tasks.cursors import Position, decode_cursor, encode_cursor
 from taskflow.tasks.headers import IdempotencyKey
+from taskflow.tasks.words import search_patterns, stored_words
 
 
 class CreatedTask(NamedTuple):
@@ -23,14 +26,15 @@ class CreatedTask(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A page of tasks, each as JSON, and the cursor of the next page."""
+    """A page of tasks, each as JSON, the cursor of the next page, and the user's change number."""
 
     tasks: list[str]
     next_cursor: str | None
+    change_number: int
 
 
 def create_task(
-    user_id: str, body: dict[str, Any], limit: int, idempotency: IdempotencyKey | None
+    caller: Caller, body: dict[str, Any], limit: int, idempotency: IdempotencyKey | None
 ) -> CreatedTask:
     """Create a task, or return the one that this Idempotency-Key created before.
 
@@ -40,28 +44,32 @@ def create_task(
     """
     values = _columns(body)
     while True:
+        task_id = new_id()
         try:
-            row = queries.insert_task(user_id, values, limit, idempotency)
+            row = queries.insert_task(caller, task_id, values, limit, idempotency)
             break
         except ServiceError as error:
             if idempotency is None or error.code != "idempotency_key_reused":
                 raise
-        replay = _find_replay(user_id, idempotency)
+        replay = _find_replay(caller, idempotency)
         if replay is not None:
             return replay
-        queries.delete_expired_key(user_id, idempotency.key)  # and try again
+        queries.delete_expired_key(caller.user_id, idempotency.key)  # and try again
     if row is not None:
-        task_id, version, text = row
+        version, text = row
         return CreatedTask(task_id, version, text, replayed=False)
+    is_live, _ = queries.find_refusal(caller)
+    if not is_live:
+        raise ServiceError("auth_revoked")
     # The user is at the limit, but a repeat creates nothing.
-    replay = idempotency and _find_replay(user_id, idempotency)
+    replay = idempotency and _find_replay(caller, idempotency)
     if replay:
         return replay
-    raise ServiceError("task_limit_exceeded" if queries.user_exists(user_id) else "auth_revoked")
+    raise ServiceError("task_limit_exceeded")
 
 
-def _find_replay(user_id: str, idempotency: IdempotencyKey) -> CreatedTask | None:
-    found = queries.find_replay(user_id, idempotency.key)
+def _find_replay(caller: Caller, idempotency: IdempotencyKey) -> CreatedTask | None:
+    found = queries.find_replay(caller.user_id, idempotency.key)
     if found is None:
         return None
     body_digest, task_id, version, text = found
@@ -72,72 +80,81 @@ def _find_replay(user_id: str, idempotency: IdempotencyKey) -> CreatedTask | Non
     return CreatedTask(task_id, version, text, replayed=True)
 
 
-def list_tasks(user_id: str, query: dict[str, Any], secrets: Sequence[str]) -> Page:
-    """Return a page of the user's tasks.
+def list_tasks(
+    caller: Caller, query: dict[str, Any], secrets: Sequence[str], known: int | None = None
+) -> Page:
+    """Return a page of the user's tasks, which is empty if the change number is `known`.
 
     `secrets` sign the cursors, the first of them new ones. Raises `ServiceError`
-    `validation_error` on `cursor`.
+    `validation_error` on `cursor`, or `auth_revoked`.
     """
     limit, sort, cursor = query["limit"], query["sort"], query.get("cursor")
-    filters = {name: _bound(query[name]) for name in queries.FILTERS if name in query}
+    filters = {name: _bound(name, query[name]) for name in queries.FILTERS if name in query}
     listing = json.dumps([sort, sorted(filters.items())], default=str)
     after = decode_cursor(cursor, listing, secrets) if cursor else None
-    rows = queries.list_tasks(user_id, sort, filters, after, limit + 1)
+    rows = queries.list_tasks(caller, sort, filters, after, limit + 1, known)
+    if not rows:
+        raise ServiceError("auth_revoked")
     next_cursor = None
     if len(rows) > limit:
-        _, key, task_id = rows[limit - 1]
+        _, _, key, task_id = rows[limit - 1]
         next_cursor = encode_cursor(Position(key, task_id), listing, secrets[0])
-    return Page([text for text, _, _ in rows[:limit]], next_cursor)
+    tasks = [text for _, text, _, _ in rows[:limit] if text is not None]
+    return Page(tasks, next_cursor, rows[0][0])
 
 
-def get_task(user_id: str, task_id: str) -> Row:
-    """Return a task's version and JSON; raises `ServiceError` `task_not_found`."""
-    row = queries.find_task(user_id, task_id) if is_uuid(task_id) else None
+def get_task(caller: Caller, task_id: str) -> Row:
+    """Return a task's version and JSON; raises `ServiceError` `task_not_found`, `auth_revoked`."""
+    row = queries.find_task(caller, task_id) if is_uuid(task_id) else None
     if row is None:
-        raise ServiceError("task_not_found")
+        raise _refusal(caller, task_id, None)
     return row
 
 
 def update_task(
-    user_id: str, task_id: str, body: dict[str, Any], versions: list[int] | None
+    caller: Caller, task_id: str, body: dict[str, Any], versions: list[int] | None
 ) -> Row:
     """Update a task that is in one of these versions and return its new version and JSON.
 
-    Raises `ServiceError` `task_not_found` or `precondition_failed`.
+    Raises `ServiceError` `task_not_found`, `precondition_failed` or `auth_revoked`.
     """
     row = None
     values = _columns(body)
     if not values:  # only read-only fields: nothing changes
-        row = get_task(user_id, task_id)
+        row = get_task(caller, task_id)
         if versions is not None and row[0] not in versions:
             raise ServiceError("precondition_failed")
     elif is_uuid(task_id):
-        row = queries.update_task(user_id, task_id, values, versions)
+        row = queries.update_task(caller, task_id, values, versions)
     if row is None:
-        raise _refusal(user_id, task_id, versions)
+        raise _refusal(caller, task_id, versions)
     return row
 
 
-def delete_task(user_id: str, task_id: str, versions: list[int] | None) -> None:
+def delete_task(caller: Caller, task_id: str, versions: list[int] | None) -> None:
     """Delete a task that is in one of these versions.
 
-    Raises `ServiceError` `task_not_found` or `precondition_failed`.
+    Raises `ServiceError` `task_not_found`, `precondition_failed` or `auth_revoked`.
     """
-    if not is_uuid(task_id) or not queries.delete_task(user_id, task_id, versions):
-        raise _refusal(user_id, task_id, versions)
+    if not is_uuid(task_id) or not queries.delete_task(caller, task_id, versions):
+        raise _refusal(caller, task_id, versions)
 
 
-def _refusal(user_id: str, task_id: str, versions: list[int] | None) -> ServiceError:
-    """Return the error for a task that is missing, or that has another version."""
-    if versions is not None:
-        get_task(user_id, task_id)
-        return ServiceError("precondition_failed")
-    return ServiceError("task_not_found")
+def _refusal(caller: Caller, task_id: str, versions: list[int] | None) -> ServiceError:
+    """Return why a statement found no task: an ended session, a missing task, another version."""
+    is_live, version = queries.find_refusal(caller, task_id if is_uuid(task_id) else None)
+    if not is_live:
+        return ServiceError("auth_revoked")
+    is_missing = version is None or versions is None
+    return ServiceError("task_not_found" if is_missing else "precondition_failed")
 
 
 def _columns(body: dict[str, Any]) -> dict[str, Any]:
     """Turn a body into columns; a plain day is stored as its last microsecond in UTC."""
     values = dict(body)
+    for name in ("title", "description"):
+        if name in values:
+            values[f"{name}_words"] = stored_words(values[name])
     if "dueDate" in values:
         due = values.pop("dueDate")
         is_day = isinstance(due, date) and not isinstance(due, datetime)
@@ -146,8 +163,10 @@ def _columns(body: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _bound(value: Any) -> Any:
-    """Return a filter's value for SQL and the cursor: lists sorted, a day as its beginning."""
+def _bound(name: str, value: Any) -> Any:
+    """Return a filter's value for SQL: patterns, a sorted list, or the beginning of a day."""
+    if name == "q":
+        return search_patterns(value)
     if isinstance(value, list):
         return sorted(set(value))
     if isinstance(value, date) and not isinstance(value, datetime):

@@ -42,7 +42,6 @@ def test_the_public_routes_are_exactly_the_listed_ones(app: Flask) -> None:
     paths = {path for declaration, _, path in routes(app) if declaration.public}
     assert paths == {
         "/docs",
-        "/docs/page.js",
         "/docs/swagger-ui.css",
         "/health",
         "/health/live",
@@ -63,6 +62,38 @@ def test_the_public_routes_are_exactly_the_listed_ones(app: Flask) -> None:
 def test_an_unknown_path_is_not_found_without_a_token(client: FlaskClient, path: str) -> None:
     assert_error(client.get(path), 404, "not_found")
     assert_error(client.post(path, json={}), 404, "not_found")
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+def test_the_root_leads_a_browser_to_the_docs_page(client: FlaskClient) -> None:
+    response = client.get("/?ref=mail", headers={"Accept": BROWSER})
+    assert (response.status_code, response.headers["Location"]) == (302, "/docs")
+    assert client.get("/", headers={"Accept": BROWSER}, follow_redirects=True).status_code == 200
+
+
+@pytest.mark.parametrize("accept", ["*/*", "", "application/json", "text/html;q=0.5,*/*"])
+def test_the_root_is_not_found_by_other_clients(client: FlaskClient, accept: str) -> None:
+    assert_error(client.get("/", headers={"Accept": accept}), 404, "not_found")
+
+
+def test_a_browser_finds_nothing_on_other_unknown_paths(client: FlaskClient) -> None:
+    assert_error(client.get("/nowhere", headers={"Accept": BROWSER}), 404, "not_found")
+    assert_error(client.post("/", headers={"Accept": BROWSER}), 404, "not_found")
+
+
+@pytest.mark.parametrize("name", ["page.css", "page.js", "swagger-ui.css", "swagger-ui-bundle.js"])
+def test_the_docs_page_has_its_files(client: FlaskClient, name: str) -> None:
+    assert f'"/docs/{name}"' in client.get("/docs").text
+    with client.get(f"/docs/{name}") as response:
+        assert response.status_code == 200
+        assert response.mimetype in ("text/javascript", "text/css")
+
+
+@pytest.mark.parametrize("name", ["page.html", "index.css", "..%2fdocs.py", "swagger-ui.js"])
+def test_the_docs_page_has_no_other_files(client: FlaskClient, name: str) -> None:
+    assert_error(client.get(f"/docs/{name}"), 404, "not_found")
 
 
 def test_an_unsupported_method_is_answered_with_the_allowed_ones(client: FlaskClient) -> None:

@@ -9,7 +9,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.support.openapi import matches, operations, validate
+from tests.support.openapi import (
+    follow,
+    matches,
+    operations,
+    parameters_of,
+    validate_content,
+)
 from tests.support.text import same
 
 AUTH, TASKS = "/api/v1/auth", "/api/v1/tasks"
@@ -51,13 +57,13 @@ class Reader:
 
     def send(self, path: str, method: str) -> Iterator[tuple[str, TestResponse]]:
         """Send the example of an operation in each content type, and yield the answers."""
-        item = self._document["paths"][path]
-        parameters = [*item.get("parameters", []), *item[method].get("parameters", [])]
+        parameters = parameters_of(self._document, path, method)
         assert set(examples_of(parameters, "path")) <= set(self._ids)
         headers = dict(self._headers)
         if path == "/metrics":
             headers["Authorization"] = f"Bearer {METRICS_TOKEN}"
-        bodies = item[method].get("requestBody", {}).get("content", {"": {"example": None}})
+        operation = self._document["paths"][path][method]
+        bodies = operation.get("requestBody", {}).get("content", {"": {"example": None}})
         for content_type, content in bodies.items():
             yield (
                 content_type,
@@ -104,15 +110,12 @@ def comparable(value: Any) -> str:
 
 def test_every_example_body_matches_its_schema(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
-        place = ("paths", path, method)
-        for content_type, content in operation.get("requestBody", {}).get("content", {}).items():
-            body = (*place, "requestBody", "content", content_type, "schema")
-            validate(document, content["example"], *body)
-        for status, response in operation["responses"].items():
-            for content_type, content in response.get("content", {}).items():
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            validate_content(document, content["example"], content)
+        for status, described in operation["responses"].items():
+            for content in follow(document, described).get("content", {}).values():
                 found = [example["value"] for example in content.get("examples", {}).values()]
                 found += [content["example"]] if "example" in content else []
                 assert found, (path, method, status)
                 for example in found:
-                    answer = (*place, "responses", status, "content", content_type, "schema")
-                    validate(document, example, *answer)
+                    validate_content(document, example, content)

@@ -125,7 +125,7 @@ def test_a_migration_waits_its_turn_for_a_locked_table(
     monkeypatch.setattr(migrations, "ATTEMPTS", 2)
     database = Database(empty)
     with ThreadPoolExecutor(1) as pool:
-        reader = pool.submit(database.query, "BEGIN; TABLE users; SELECT pg_sleep(2); COMMIT", {})
+        reader = pool.submit(database.script, "BEGIN; TABLE users; SELECT pg_sleep(2); COMMIT")
         with pytest.raises(ServiceError, match="query_timeout"):
             apply_migrations(empty)
         reader.result()

@@ -144,7 +144,7 @@ def test_clients_that_do_not_close_stop_nobody(target: Target, figures: Any) -> 
 
 
 def test_clients_that_do_not_read_stop_nobody(target: Target, figures: Any) -> None:
-    data = request("GET", "/openapi.json") * 30  # 9 MB of answers
+    data = request("GET", "/openapi.json") * 160  # 9 MB of answers
     with Crowd(target.port, [(data, b"")] * 8):
         record = target.others(1)
     figures(record, unread=8)

@@ -176,7 +176,6 @@ PUBLIC: list[tuple[str, str, Any, int]] = [
     ("GET", "/health/live", None, 200),
     ("GET", "/openapi.json", None, 200),
     ("GET", "/docs", None, 200),
-    ("GET", "/docs/page.js", None, 200),
     ("GET", "/docs/{name}", None, 200),
     ("POST", f"{AUTH}/register", NEW, 201),
     ("POST", f"{AUTH}/login", None, 200),

@@ -1,67 +1,170 @@
-"""The README's tour does what it says; its tables, and those of docs/, are those of the code."""
+"""README.md and the pages in docs/ agree with the code and with each other."""
 
 import json
 import re
 import shutil
 import subprocess
 import tomllib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from taskflow.config import Config, load_config
 from taskflow.errors import CATALOG
+from tests.support.credentials import SECRET
 from tests.support.service import ROOT, Service, procfile, serving
 from tests.support.text import same
 
 README = (ROOT / "README.md").read_text()
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 STEP = re.compile(r"```sh\n((?:(?!```).)*)```\n\n```(?:json|http)\n(.*?)```", re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+CODE_BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_tour_prints_the_answers_that_it_shows(config: Config, tmp_path: Path) -> None:
-    steps = STEP.findall(README)
+    tour = README + (DOCS / "api.md").read_text()
+    steps = STEP.findall(tour)
     assert len(steps) == 10
     with serving(config.database_url or "") as service:
-        shown = [same(answer) for _, answer in steps]
+        shown = [comparable(answer) for _, answer in steps]
         assert run_tour([commands for commands, _ in steps], service, tmp_path) == shown
 
 
-def run_tour(steps: list[str], service: Service, folder: Path) -> list[str]:
+def run_tour(steps: list[str], service: Service, folder: Path) -> list[Any]:
     """Run the steps in one shell, and return the output of each."""
     script = "\necho; echo @@\n".join(steps).replace(":3000", f":{service.port}")
     # Production marks cookies Secure: curl keeps them, and sends them to localhost only by TLS.
     script = script.replace("-b jar", "-b <(sed s/TRUE/FALSE/g jar)")
     done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True)
     assert done.stderr == ""
-    return [same(part) for part in done.stdout.split("@@")]
+    return [comparable(part) for part in done.stdout.split("@@")]
 
 
-def test_the_readme_lists_every_error_code() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \| (.+?) \|$", README, re.MULTILINE)
+def comparable(text: str) -> list[Any]:
+    """Return the JSON values of a text, or its words, without what differs from run to run."""
+    values, rest = [], text.strip()
+    while rest:
+        try:
+            value, end = json.JSONDecoder().raw_decode(rest)
+        except ValueError:  # such as a header
+            return same(text).split()
+        compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        values.append(json.loads(same(compact)))
+        rest = rest[end:].lstrip()
+    return values
+
+
+def test_the_readme_has_at_most_200_lines() -> None:
+    assert len(README.splitlines()) <= 200
+
+
+def links() -> list[tuple[Path, str]]:
+    """Return every relative link of the pages, with its page."""
+    found = [(page, link) for page in PAGES for link in LINK.findall(prose(page))]
+    return [(page, link) for page, link in found if not link.startswith(("http:", "https:"))]
+
+
+def prose(page: Path) -> str:
+    return CODE_BLOCK.sub("", page.read_text())
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = [re.sub(r"[^\w\- ]", "", found.lower()) for found in HEADING.findall(prose(page))]
+    return {heading.replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    ("page", "link"),
+    [pytest.param(page, link, id=f"{page.name} to {link}") for page, link in links()],
+)
+def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path, link: str) -> None:
+    path, _, anchor = link.partition("#")
+    target = (page.parent / path).resolve() if path else page
+    assert target.exists()
+    assert not anchor or anchor in anchors(target)
+
+
+def test_the_readme_links_to_every_page() -> None:
+    linked = {(page.parent / link.partition("#")[0]).resolve() for page, link in links()}
+    assert set(DOCS.glob("*.md")) <= linked
+    assert {f"docs/{page.name}" for page in DOCS.glob("*.md")} <= set(LINK.findall(README))
+
+
+def test_the_errors_page_lists_every_error_code() -> None:
+    page = (DOCS / "errors.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \| (.+?) \| .+ \|$", page, re.MULTILINE)
     assert {code: (int(status), text) for code, status, text in rows} == {
         code: (int(problem.status), problem.message) for code, problem in CATALOG.items()
     }
+    example = json.loads(re.findall(r"```json\n(.*?)```", page, re.DOTALL)[0])["error"]
+    assert example["message"] == CATALOG[example["code"]].message
 
 
-def test_the_readme_lists_every_configuration_variable() -> None:
+def configuration_table() -> dict[str, tuple[str, str]]:
+    """Return the defaults of development and of production that the page lists."""
+    page = (DOCS / "configuration.md").read_text()
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) ?\| (.*?) ?\| .+ \|$", page, re.MULTILINE)
+    return {name: (development, production) for name, development, production in rows}
+
+
+def test_the_configuration_page_lists_every_variable() -> None:
     code = (ROOT / "taskflow/config.py").read_text()
     names = set(re.findall(r'"([A-Z]+_[A-Z_]+|PORT)"', code)) - {"PGSSLMODE"}
-    table = README.partition("## Configuration")[2].partition("## Errors")[0]
-    assert names <= set(re.findall(r"`([A-Z_]+)`", table))
     assert len(names) > 12
+    assert names <= set(configuration_table())
+
+
+def test_the_configuration_page_shows_the_defaults() -> None:
+    required = {"DATABASE_URL": "postgresql://localhost/taskflow", "JWT_SECRET": SECRET}
+    defaults = load_config(False, {}), load_config(True, required)
+    # These are required in production.
+    production = replace(defaults[1], database_url="required", jwt_secret="required")
+    for name, (shown, shown_in_production) in configuration_table().items():
+        if hasattr(production, name.lower()):
+            assert shown.strip("`") in ("", as_shown(getattr(defaults[0], name.lower()))), name
+            value = as_shown(getattr(production, name.lower()))
+            assert shown_in_production.strip("`") == value, name
+
+
+def as_shown(value: Any) -> str:
+    """Return how the page shows a default."""
+    if value is True:
+        return "on"
+    return str(value) if value or value == 0 else "\N{EN DASH}"
 
 
 def test_every_path_of_the_layout_exists() -> None:
-    layout = README.partition("## Layout")[2].partition("## Configuration")[0]
-    for name in re.findall(r"`([\w./]+)`", layout):
-        places = (ROOT / name, ROOT / "taskflow" / name, ROOT / "taskflow/tasks" / name)
+    layout = README.partition("## Layout")[2].partition("## Documentation")[0]
+    names = re.findall(r"`([\w.]+/[\w./]*|\w[\w.]*\.\w+|Procfile)`", layout)
+    assert len(names) > 20
+    for name in names:
+        places = (ROOT / name, ROOT / "taskflow/auth" / name)
         assert any(place.exists() for place in places), name
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    folders = "taskflow|tests|docs|examples|bench|server"
+    for name in re.findall(rf"`((?:{folders})/[\w./]*)`", page.read_text()):
+        assert (ROOT / name).exists(), name
+
+
+def test_every_make_target_is_documented() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    page = (DOCS / "development.md").read_text()
+    assert set(targets) <= set(re.findall(r"^\| `make ([a-z-]+)` \|", page, re.MULTILINE))
+
+
 def test_every_platform_runs_the_commands_of_the_procfile() -> None:
-    deploy = README.partition("## Deploy")[2]
+    deploy = (DOCS / "deploying.md").read_text()
 
     def block(language: str) -> str:
         [text] = re.findall(rf"```{language}\n(.*?)```", deploy, re.DOTALL)
@@ -85,7 +188,7 @@ def test_every_platform_runs_the_commands_of_the_procfile() -> None:
 
 
 def test_every_test_that_the_security_page_names_exists() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/security.md").read_text()))
+    named = set(re.findall(r"`(test_\w+)`", (DOCS / "security.md").read_text()))
     code = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(named) > 40
     assert named <= set(re.findall(r"^def (test_\w+)", code, re.MULTILINE))
@@ -93,5 +196,5 @@ def test_every_test_that_the_security_page_names_exists() -> None:
 
 def test_the_operations_page_lists_every_alert() -> None:
     alerts = re.findall(r"alert: (\w+)", (ROOT / "examples/alerts.yml").read_text())
-    page = (ROOT / "docs/operations.md").read_text()
+    page = (DOCS / "operations.md").read_text()
     assert re.findall(r"^\| `(TaskFlow\w+)` \|", page, re.MULTILINE) == alerts

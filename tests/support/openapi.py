@@ -19,6 +19,21 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
             yield path, method, item[method]
 
 
+def follow(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """Return a component if an object of the document refers to one, or else the object."""
+    while "$ref" in node:
+        kind, name = node["$ref"].removeprefix("#/components/").split("/")
+        node = document["components"][kind][name]
+    return node
+
+
+def parameters_of(document: dict[str, Any], path: str, method: str) -> list[dict[str, Any]]:
+    """Return the parameters of an operation and of its path."""
+    item = document["paths"][path]
+    found = [*item.get("parameters", []), *item[method].get("parameters", [])]
+    return [follow(document, parameter) for parameter in found]
+
+
 def validate(document: dict[str, Any], value: Any, *place: str) -> None:
     """Assert that a value is valid by the schema at a place of the document."""
     resource = Resource.from_contents(document, default_specification=DRAFT202012)
@@ -34,8 +49,16 @@ def validate(document: dict[str, Any], value: Any, *place: str) -> None:
 def matches(document: dict[str, Any], path: str, response: TestResponse) -> None:
     """Assert that an answer is documented for its path, method and status."""
     method, status = response.request.method.lower(), str(response.status_code)
-    content = document["paths"][path][method]["responses"][status].get("content", {})
+    operation = document["paths"][path][method]
+    described = operation["responses"][status]
+    content = follow(document, described).get("content", {})
     assert set(content) == ({response.mimetype} if response.data else set())
     if response.is_json:
-        place = ("paths", path, method, "responses", status, "content", response.mimetype)
-        validate(document, response.json, *place, "schema")
+        validate_content(document, response.json, content[response.mimetype])
+        if response.status_code >= 400 and "error" in response.json:
+            assert response.json["error"]["code"] in operation["x-error-codes"]
+
+
+def validate_content(document: dict[str, Any], value: Any, content: dict[str, Any]) -> None:
+    """Assert that a value is as the schema of a media type object says."""
+    validate({**document, "x-schema": content["schema"]}, value, "x-schema")

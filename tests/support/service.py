@@ -39,9 +39,10 @@ def production_env(database_url: str, **changes: str) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     settings = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET, "PGSSLMODE": "disable"}
     unlimited = {"RATE_LIMIT": "1000000/second", "AUTH_RATE_LIMIT": "1000000/second"}
-    home = os.environ.get("HOME", "/")
+    # coverage measures the processes that inherit its variables.
+    inherited = {k: v for k, v in os.environ.items() if k == "HOME" or k.startswith("COVERAGE_")}
     worker = {"WEB_WORKER": "gthread" if GTHREAD else "buffered"}
-    return {"PATH": path, "HOME": home, **worker, **settings, **unlimited, **changes}
+    return {"PATH": path, **inherited, **worker, **settings, **unlimited, **changes}
 
 
 def procfile(process: str, folder: Path = ROOT) -> str:

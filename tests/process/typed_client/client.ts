@@ -1,10 +1,14 @@
 // A client whose types come from the OpenAPI document. Give it the service's address.
 import createClient from "openapi-fetch";
-import type { components, paths } from "./openapi.js";
+import type { components, operations, paths } from "./openapi.js";
 
-type ErrorCode = components["schemas"]["ErrorBody"]["code"];
+type ErrorCode = components["schemas"]["ErrorCode"];
+type Status = components["schemas"]["TaskStatus"];
 
 declare const process: { argv: string[] };
+
+// An operation is found by its name, too.
+type Listing = operations["listTasks"]["parameters"]["query"];
 
 const api = createClient<paths>({ baseUrl: process.argv[2] });
 
@@ -39,10 +43,9 @@ const task = "/api/v1/tasks/{task_id}";
 const patched = await api.PATCH(task, { headers, params, body: { status: "completed" } });
 const stale = await api.PATCH(task, { headers, params, body: { description: null } });
 
-const page = await api.GET("/api/v1/tasks", {
-  headers,
-  params: { query: { status: ["pending", "completed"], tag: ["shop"], sort: "-dueDate", limit: 10 } },
-});
+const statuses: Status[] = ["pending", "completed"];
+const query: Listing = { status: statuses, tag: ["shop"], sort: "-dueDate", limit: 10 };
+const page = await api.GET("/api/v1/tasks", { headers, params: { query } });
 const titles: string[] | undefined = page.data?.data.map((found) => found.title);
 const next: string | null | undefined = page.data?.nextCursor;
 

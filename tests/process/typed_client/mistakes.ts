@@ -1,6 +1,6 @@
 // Each line that ends in "wrong" must not compile.
 import createClient from "openapi-fetch";
-import type { components, paths } from "./openapi.js";
+import type { components, operations, paths } from "./openapi.js";
 
 const api = createClient<paths>();
 const path = { task_id: "01a20cbe-374b-71be-a182-29b72fded62e" };
@@ -20,3 +20,6 @@ await api.DELETE("/api/v1/tasks"); // wrong
 console.log(page.data[0].owner); // wrong
 console.log(page.data[0].description.length); // wrong
 console.log(error?.code === "no_such_code"); // wrong
+const status: components["schemas"]["TaskStatus"] = "done"; // wrong
+const code: components["schemas"]["ErrorCode"] = "no_such_code"; // wrong
+type Unknown = operations["destroyTask"]; // wrong
