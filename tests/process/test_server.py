@@ -2,6 +2,8 @@
 
 import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from gunicorn.http.errors import (
 from server import answers
 from server.answers import Outbox, encode, send
 from server.framing import MAX_CHUNKING, MAX_HEAD, BodyTooLarge, RequestReader, copy_settings
+from tests.support.service import ROOT
 
 MAX_BODY = 1000
 HEAD = b"POST /x HTTP/1.1\r\nHost: x\r\n"
@@ -181,3 +184,11 @@ def test_an_outbox_collects_parts_of_files(tmp_path: Path) -> None:
     with path.open("rb") as file:
         outbox.sendfile(file, 2, 3)
     assert outbox.getvalue() == b"1234"
+
+
+def test_the_server_imports_nothing_of_the_service() -> None:
+    code = "import sys, server.worker, server.logs; print([n for n in sys.modules if 'flow' in n])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
