@@ -77,10 +77,10 @@ def list_tasks(query: dict[str, Any]) -> Response:
     every task that existed all along exactly once. With `If-None-Match` the answer is 304 if none
     of your tasks has changed.
     """
-    known = known_change_number(request)
-    secrets = components().config.jwt_secrets
-    page = service.list_tasks(request_context().caller, query, secrets, known)
-    tag = collection_etag(request, page.change_number)
+    caller = request_context().caller
+    known = known_change_number(request, caller.user_id)
+    page = service.list_tasks(caller, query, components().config.jwt_secrets, known)
+    tag = collection_etag(request, caller.user_id, page.change_number)
     if is_known(request, tag):
         return not_modified(tag)
     cursor = compact_json(page.next_cursor)

@@ -82,14 +82,15 @@ def list_changes(query: dict[str, Any]) -> Response:
     Apply each page as it comes, and send `nextSince` as `since` the next time. Once `hasMore` is
     false, you have exactly the tasks that there are. Begin without `since`, and after a 410.
     """
+    caller = request_context().caller
     changed = changes.list_changes(
-        request_context().caller,
+        caller,
         query.get("since"),
         query["limit"],
         components().config.jwt_secrets,
-        known_change_number(request),
+        known_change_number(request, caller.user_id),
     )
-    tag = collection_etag(request, changed.change_number)
+    tag = collection_etag(request, caller.user_id, changed.change_number)
     if is_known(request, tag):
         return not_modified(tag)
     rest = {
@@ -111,9 +112,9 @@ def get_summary() -> Response:
     Counts all tasks by status, priority and tag, and those that are overdue: due before now and
     not completed. A plain day is over when it is over in UTC.
     """
-    limit = components().config.max_tasks_per_user
-    number, overdue, text = changes.summarize_tasks(request_context().caller, limit)
-    tag = collection_etag(request, number, overdue)
+    limit, caller = components().config.max_tasks_per_user, request_context().caller
+    number, overdue, text = changes.summarize_tasks(caller, limit)
+    tag = collection_etag(request, caller.user_id, number, overdue, limit)
     return not_modified(tag) if is_known(request, tag) else json_response(text, ETag=tag)
 
 
