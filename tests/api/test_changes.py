@@ -18,11 +18,11 @@ CHANGES = "/tasks/changes"
 def mirror_of(user: User) -> Mirror:
     """Return an empty copy of the tasks of a user."""
 
-    def get(path: str) -> tuple[int, Any]:
-        response = user.get(path)
+    def send(method: str, path: str) -> tuple[int, Any]:
+        response = user.request(method, path)
         return response.status_code, response.json
 
-    return Mirror(get)
+    return Mirror(send)
 
 
 def tasks_of(user: User) -> dict[str, Any]:
