@@ -7,7 +7,9 @@ from marshmallow.error_store import merge_errors
 
 from taskflow.tasks.schemas import (
     NEW_TASK,
+    PATCHED_TASK,
     TASK,
+    TASK_PATCH,
     Limit,
     TaskCreationSchema,
     TaskFieldsSchema,
@@ -19,8 +21,13 @@ _LISTS = ("create", "update", "delete")
 _LARGEST_VERSION = 2**31 - 1
 
 # A test sends these examples and compares the answers with them.
-BATCH = {"create": [NEW_TASK]}
-WRITTEN_BATCH = {"created": [TASK], "updated": [], "deleted": []}
+BATCH = {
+    "create": [NEW_TASK],
+    "update": [{"id": TASK["id"], "version": 1, **TASK_PATCH}],
+    "delete": [],
+}
+_CREATED = {**TASK, "id": "01a20cbe-3b0f-7a52-9d1c-52f1f2a8e3c4", "version": 2}
+WRITTEN_BATCH = {"created": [_CREATED], "updated": [PATCHED_TASK], "deleted": []}
 CHANGES = {"changed": [TASK], "deleted": [], "nextSince": "n3iVf0rO…", "hasMore": False}
 SUMMARY = {
     "total": 1,
