@@ -48,7 +48,7 @@ from taskflow.tasks.sync_schemas import (
         "auth_revoked",
     ),
 )
-@blueprint.doc(parameters=[IDEMPOTENCY_KEY])
+@blueprint.doc(headers=[IDEMPOTENCY_KEY])
 @blueprint.arguments(BatchSchema, example=BATCH)
 @blueprint.response(200, WrittenBatchSchema, example=WRITTEN_BATCH, headers=REPLAYED)
 def write_batch(body: dict[str, Any]) -> Response:
@@ -72,7 +72,7 @@ def write_batch(body: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/changes", methods=["GET"], errors=("changes_expired", "auth_revoked"))
-@blueprint.doc(parameters=[IF_NONE_MATCH])
+@blueprint.doc(headers=[IF_NONE_MATCH])
 @blueprint.arguments(ChangesQuerySchema, location="query")
 @blueprint.response(200, ChangesSchema, example=CHANGES, headers=ETAG)
 @blueprint.alt_response(304, headers=ETAG)
@@ -103,7 +103,7 @@ def list_changes(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/summary", methods=["GET"], errors=("auth_revoked",))
-@blueprint.doc(parameters=[IF_NONE_MATCH])
+@blueprint.doc(headers=[IF_NONE_MATCH])
 @blueprint.response(200, SummarySchema, example=SUMMARY, headers=ETAG)
 @blueprint.alt_response(304, headers=ETAG)
 def get_summary() -> Response:

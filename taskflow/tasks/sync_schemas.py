@@ -19,6 +19,7 @@ from taskflow.tasks.schemas import (
 MAX_ITEMS = 100
 _LISTS = ("create", "update", "delete")
 _LARGEST_VERSION = 2**31 - 1
+_UP_TO_100 = {"maxItems": MAX_ITEMS}
 
 # A test sends these examples and compares the answers with them.
 BATCH = {
@@ -92,9 +93,9 @@ class BatchSchema(Schema):
 
         unknown = RAISE
 
-    create = fields.List(fields.Nested(TaskCreationSchema), load_default=list)
-    update = fields.List(fields.Nested(BatchUpdateSchema), load_default=list)
-    delete = fields.List(fields.Nested(BatchDeletionSchema), load_default=list)
+    create = fields.List(fields.Nested(TaskCreationSchema), load_default=list, metadata=_UP_TO_100)
+    update = fields.List(fields.Nested(BatchUpdateSchema), load_default=list, metadata=_UP_TO_100)
+    delete = fields.List(fields.Nested(BatchDeletionSchema), load_default=list, metadata=_UP_TO_100)
 
     def load(self, data: Any, **kwargs: Any) -> Any:
         """Load a batch that has 1 to 100 items and names no task twice."""
