@@ -1,6 +1,6 @@
 """Statements are prepared once a connection, and again if PostgreSQL has forgotten them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -15,11 +15,11 @@ ADD = "INSERT INTO notes (text) VALUES (%(text)s) RETURNING *"
 
 
 @pytest.fixture
-def database(config: Config, empty_database: Callable[[], str]) -> Iterator[Database]:
+def database(config: Config, empty_database: Callable[[], str]) -> Database:
     """A database with one connection and a table."""
     database = Database(replace(config, database_url=empty_database(), db_pool_max=1))
     database.script("CREATE TABLE notes (text text)")
-    yield database
+    return database
 
 
 def names(database: Database) -> list[str]:
