@@ -17,10 +17,10 @@ from typing import Any
 import psycopg2
 
 from taskflow.config import Config
-from taskflow.database.connection import Connection, Params, Row
+from taskflow.database.connection import Connection, Params, RefusedError, Row
 from taskflow.database.errors import UnforeseenDatabaseError, code_of
 from taskflow.database.pool import Pool
-from taskflow.errors import ServiceError
+from taskflow.errors import DatabaseRefusalError, ServiceError
 
 _NAME = re.compile(r"\s*/\* (\w+) \*/")
 _ROLLED_BACK = ("40001", "40P01")  # serialization_failure, deadlock_detected: safe to run again
@@ -110,6 +110,8 @@ class Database:
                 raise
             finally:
                 pool.checkin(conn)
+        except RefusedError as error:
+            raise DatabaseRefusalError from error
         except psycopg2.Error as error:
             code = code_of(error)
             if code is None:
