@@ -52,9 +52,9 @@ class Counter:
         self.name, self.text, self.labels = name, text, labels
         FAMILIES.append(self)
 
-    def inc(self, *labels: str) -> None:
-        """Count one more."""
-        figures.add(Series(self.name, labels), 1, (0, 1))
+    def inc(self, *labels: str, by: int = 1) -> None:
+        """Count more, one by default."""
+        figures.add(Series(self.name, labels), 1, (0, by))
 
     def collect(self, totals: dict[tuple[str, ...], list[float]]) -> Metric:
         """Return the family with its sums."""
