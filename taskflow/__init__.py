@@ -11,7 +11,7 @@ from taskflow.config import Config
 from taskflow.database import Database
 from taskflow.http import docs, openapi
 from taskflow.http.context import Components
-from taskflow.http.routing import Blueprint
+from taskflow.http.routing import Blueprint, PathParameter
 from taskflow.limits import RateLimits
 
 BLUEPRINTS = (auth.blueprint, tasks.blueprint, health.blueprint, metrics.blueprint)
@@ -27,6 +27,7 @@ CORS_MAX_AGE = 600  # seconds that a browser may reuse a preflight's answer
 def create_app(config: Config, blueprints: Iterable[Blueprint] = BLUEPRINTS) -> Flask:
     """Create the WSGI application for a configuration; it opens no connection yet."""
     app = Flask("taskflow", static_folder=None)
+    app.url_map.converters = {**app.url_map.converters, "default": PathParameter}
     app.url_map.merge_slashes = False  # another path is another path, never a redirect
     app.config.update(openapi.settings())
     database = Database(config)

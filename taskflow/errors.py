@@ -50,6 +50,7 @@ CATALOG = {
         "The method is not allowed; the Allow header lists those that are.",
     ),
     "email_taken": Problem(HTTPStatus.CONFLICT, "An account with this email exists already."),
+    "changes_expired": Problem(HTTPStatus.GONE, "The sync token is over; begin without one."),
     "precondition_failed": Problem(
         HTTPStatus.PRECONDITION_FAILED, "The task has changed since you read it."
     ),

@@ -16,6 +16,11 @@ def json_response(text: str, status: int = 200, **headers: str) -> Response:
     return response
 
 
+def not_modified(etag: str) -> Response:
+    """Return a 304 for what the client has."""
+    return Response(status=304, headers={"ETag": etag})
+
+
 def no_content() -> Response:
     """Return a 204, which has neither a body nor a content type."""
     response = Response(status=204)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import flask_smorest
 import marshmallow
 from flask import Request, current_app
+from werkzeug.routing import UnicodeConverter
 
 from taskflow.http.parsing import StrictParser
 
@@ -52,6 +53,14 @@ def declare(**changes: Any) -> Callable[[View], View]:
 def declared(request: Request) -> Declaration:
     """Return what the route of a request declares."""
     return declaration_of(current_app.view_functions[request.endpoint or ""])
+
+
+class PathParameter(UnicodeConverter):
+    """A part of a path that is not the name of a route beside it, which answers 405 instead."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.regex = f"(?!(?:batch|changes|summary)$){self.regex}"
 
 
 class Blueprint(flask_smorest.Blueprint):

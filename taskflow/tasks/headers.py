@@ -12,8 +12,10 @@ from taskflow.http.parsing import header_of, load_json_object
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
-# A proxy that compresses weakens our strong tag to W/"1", which still names the version.
-_OUR_TAG = re.compile(r'"([1-9][0-9]{0,8})(?:-gzip|;gzip)?"')
+# A proxy that compresses weakens our strong tag to W/"1", or makes it "1-gzip" (Apache); both still
+# name the version.
+_SUFFIX = r"(?:-[a-z]{1,10})?"
+_OUR_TAG = re.compile(rf'"([1-9][0-9]{{0,8}}){_SUFFIX}"')
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -49,15 +51,53 @@ def _versions_in(request: Request, name: str) -> list[int] | None:
     value = header_of(request, name)
     if value is None or value.strip() == "*":
         return None
-    if not _TAGS.fullmatch(value):
-        raise ServiceError("validation_error", [(name, "Must be * or a list of ETags.")])
+    _check_tags(name, value)
     return [int(version) for version in _OUR_TAG.findall(value)]
 
 
-def idempotency_key(request: Request) -> IdempotencyKey | None:
-    """Return the Idempotency-Key with a digest of the body, or None without the header.
+def _check_tags(name: str, value: str) -> None:
+    if not _TAGS.fullmatch(value):
+        raise ServiceError("validation_error", [(name, "Must be * or a list of ETags.")])
+
+
+def collection_etag(request: Request, *state: int) -> str:
+    """Return the weak ETag of an answer about all of a user's tasks.
+
+    `state` begins with the user's change number. Each query has tags of its own.
+    """
+    return f'W/"{"-".join(map(str, state))}-{_query_digest(request)}"'
+
+
+def known_change_number(request: Request) -> int | None:
+    """Return the change number of the ETag that the client has for this query, or None."""
+    tag = rf'"([0-9]{{1,10}})-{_query_digest(request)}{_SUFFIX}"'
+    match = re.search(tag, header_of(request, "If-None-Match") or "")
+    return int(match[1]) if match else None
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Return whether the client has an ETag (RFC 9110, 13.1.2).
 
     Raises `ServiceError` `validation_error`.
+    """
+    value = header_of(request, "If-None-Match")
+    if value is None or value.strip() == "*":
+        return value is not None
+    _check_tags("If-None-Match", value)
+    opaque = re.escape(etag.removeprefix('W/"').removesuffix('"'))
+    return re.search(rf'"{opaque}{_SUFFIX}"', value) is not None
+
+
+def _query_digest(request: Request) -> str:
+    query = f"{request.path}?{request.query_string.decode('latin-1')}"
+    return hashlib.sha256(query.encode()).hexdigest()[:12]
+
+
+def idempotency_key(request: Request, route: str = "") -> IdempotencyKey | None:
+    """Return the Idempotency-Key with a digest of the body, or None without the header.
+
+    `route` names the route where it does not create one task. Raises `ServiceError`
+    `validation_error`.
     """
     value = header_of(request, "Idempotency-Key")
     if value is None:
@@ -66,7 +106,7 @@ def idempotency_key(request: Request) -> IdempotencyKey | None:
         message = "Must have 1 to 255 visible ASCII characters."
         raise ServiceError("validation_error", [("Idempotency-Key", message)])
     try:
-        canonical = json.dumps(load_json_object(request), sort_keys=True)
+        canonical = route + json.dumps(load_json_object(request), sort_keys=True)
     except RecursionError:  # in a read-only field, which validation does not look into
         raise ServiceError("invalid_json") from None
     return IdempotencyKey(value, hashlib.sha256(canonical.encode()).hexdigest())

@@ -7,12 +7,20 @@ from flask import Response, request
 
 from taskflow import metrics
 from taskflow.database import Row
-from taskflow.http.answers import compact_json, json_response, no_content
+from taskflow.http.answers import compact_json, json_response, no_content, not_modified
 from taskflow.http.context import components, request_context
 from taskflow.http.openapi.components import header_parameter, uuid_parameter
 from taskflow.http.routing import Blueprint
 from taskflow.tasks import service
-from taskflow.tasks.headers import etag, idempotency_key, if_match, if_none_match
+from taskflow.tasks.headers import (
+    collection_etag,
+    etag,
+    idempotency_key,
+    if_match,
+    if_none_match,
+    is_known,
+    known_change_number,
+)
 from taskflow.tasks.schemas import (
     NEW_TASK,
     PATCHED_TASK,
@@ -29,14 +37,13 @@ from taskflow.tasks.schemas import (
 blueprint = Blueprint("tasks", __name__, url_prefix="/api/v1/tasks", description="Tasks.")
 
 ETAG = {"ETag": {"description": "The task's version.", "schema": {"type": "string"}}}
-CREATED = {
-    **ETAG,
-    "Location": {"schema": {"type": "string"}},
+REPLAYED = {
     "Idempotency-Replayed": {
-        "description": "`true` if an earlier request created the task.",
+        "description": "`true` if an earlier request with the same key was answered.",
         "schema": {"type": "string", "enum": ["true"]},
     },
 }
+CREATED = {**ETAG, "Location": {"schema": {"type": "string"}}, **REPLAYED}
 LINK = {"Link": {"description": 'The next page, `rel="next"`.', "schema": {"type": "string"}}}
 _TAGS = r'^\s*(\*|(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*)\s*$'
 IF_MATCH = header_parameter(
@@ -58,19 +65,27 @@ PATCH = {
 PATCH_TYPES = {"content": {"application/json": PATCH, "application/merge-patch+json": PATCH}}
 
 
-@blueprint.route("", methods=["GET"])
+@blueprint.route("", methods=["GET"], errors=("auth_revoked",))
 @blueprint.arguments(TaskListQuerySchema, location="query")
-@blueprint.response(200, TaskPageSchema, example=TASK_PAGE, headers=LINK)
+@blueprint.doc(parameters=[IF_NONE_MATCH])
+@blueprint.response(200, TaskPageSchema, example=TASK_PAGE, headers={**LINK, **ETAG})
+@blueprint.alt_response(304, headers=ETAG)
 def list_tasks(query: dict[str, Any]) -> Response:
     """List tasks.
 
     Returns a page. `nextCursor` and the `Link` header lead to the next one. Following them visits
-    every task that existed all along exactly once.
+    every task that existed all along exactly once. With `If-None-Match` the answer is 304 if none
+    of your tasks has changed.
     """
+    known = known_change_number(request)
     secrets = components().config.jwt_secrets
-    page = service.list_tasks(request_context().caller, query, secrets)
+    page = service.list_tasks(request_context().caller, query, secrets, known)
+    tag = collection_etag(request, page.change_number)
+    if is_known(request, tag):
+        return not_modified(tag)
     cursor = compact_json(page.next_cursor)
-    response = json_response(f'{{"data":[{",".join(page.tasks)}],"nextCursor":{cursor}}}')
+    body = f'{{"data":[{",".join(page.tasks)}],"nextCursor":{cursor}}}'
+    response = json_response(body, ETag=tag)
     if page.next_cursor:
         kept = [(k, v) for k, v in request.args.items(multi=True) if k != "cursor"]
         target = urlencode([*kept, ("cursor", page.next_cursor)])
@@ -104,7 +119,9 @@ def create_task(body: dict[str, Any]) -> Response:
     return response
 
 
-@blueprint.route("/<task_id>", methods=["GET"], parameters=[TASK_ID], errors=("task_not_found",))
+@blueprint.route(
+    "/<task_id>", methods=["GET"], parameters=[TASK_ID], errors=("task_not_found", "auth_revoked")
+)
 @blueprint.doc(parameters=[IF_NONE_MATCH])
 @blueprint.response(200, TaskSchema, example=TASK, headers=ETAG)
 @blueprint.alt_response(304, headers=ETAG)
@@ -115,7 +132,7 @@ def get_task(task_id: str) -> Response:
     """
     version, text = service.get_task(request_context().caller, task_id)
     if if_none_match(request, version):
-        return Response(status=304, headers={"ETag": etag(version)})
+        return not_modified(etag(version))
     return _task_response(version, text)
 
 
@@ -123,7 +140,7 @@ def get_task(task_id: str) -> Response:
     "/<task_id>",
     methods=["PUT"],
     parameters=[TASK_ID],
-    errors=("task_not_found", "precondition_failed"),
+    errors=("task_not_found", "precondition_failed", "auth_revoked"),
 )
 @blueprint.doc(parameters=[IF_MATCH], requestBody=PATCH_TYPES)
 @blueprint.arguments(TaskPatchSchema)
@@ -140,7 +157,7 @@ def replace_task(body: dict[str, Any], task_id: str) -> Response:
     "/<task_id>",
     methods=["PATCH"],
     parameters=[TASK_ID],
-    errors=("task_not_found", "precondition_failed"),
+    errors=("task_not_found", "precondition_failed", "auth_revoked"),
 )
 @blueprint.doc(parameters=[IF_MATCH], requestBody=PATCH_TYPES)
 @blueprint.arguments(TaskPatchSchema)
@@ -159,14 +176,14 @@ def update_task(body: dict[str, Any], task_id: str) -> Response:
     "/<task_id>",
     methods=["DELETE"],
     parameters=[TASK_ID],
-    errors=("task_not_found", "precondition_failed"),
+    errors=("task_not_found", "precondition_failed", "auth_revoked"),
 )
 @blueprint.doc(parameters=[IF_MATCH])
 @blueprint.response(204)
 def delete_task(task_id: str) -> Response:
     """Delete a task.
 
-    It is deleted for good. Deleting it again answers 404.
+    It can be restored for 30 days. Deleting it again answers 404.
     """
     service.delete_task(request_context().caller, task_id, if_match(request))
     return no_content()

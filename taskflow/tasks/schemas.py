@@ -75,12 +75,13 @@ class Tags(fields.List[str]):
 class Limit(fields.Integer):
     """A page's size in plain digits; int() would accept spaces and underscores too."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(metadata={"minimum": 1, "maximum": 100, "examples": [50]}, **kwargs)
+    def __init__(self, most: int = 100, **kwargs: Any) -> None:
+        super().__init__(metadata={"minimum": 1, "maximum": most, "examples": [50]}, **kwargs)
+        self.most = most
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if not re.fullmatch(r"0*([1-9][0-9]?|100)", value):
-            raise ValidationError("Must be a whole number from 1 to 100.")
+        if not re.fullmatch(r"0*[1-9][0-9]{0,2}", value) or int(value) > self.most:
+            raise ValidationError(f"Must be a whole number from 1 to {self.most}.")
         return int(value)
 
 
@@ -105,10 +106,13 @@ class TaskFieldsSchema(Schema):
     updatedAt = fields.AwareDateTime(dump_only=True)
     version = fields.Integer(dump_only=True)
 
+    read_only = frozenset(READ_ONLY)
+
     def load(self, data: Any, **kwargs: Any) -> Any:
         """Load all but the read-only fields, so that a task can be sent back as it was read."""
-        changeable = {name: value for name, value in data.items() if name not in READ_ONLY}
-        return super().load(changeable, **kwargs)
+        if isinstance(data, dict):
+            data = {name: value for name, value in data.items() if name not in self.read_only}
+        return super().load(data, **kwargs)
 
 
 class TaskPatchSchema(TaskFieldsSchema):

@@ -13,6 +13,7 @@ from taskflow.ids import new_id
 from taskflow.tasks import queries
 from taskflow.tasks.cursors import Position, decode_cursor, encode_cursor
 from taskflow.tasks.headers import IdempotencyKey
+from taskflow.tasks.sql import FILTERS
 from taskflow.tasks.words import search_patterns, stored_words
 
 
@@ -42,7 +43,7 @@ def create_task(
     `idempotency_key_reused`, `task_not_found` (the task of a repeat has been deleted) or
     `auth_revoked`.
     """
-    values = _columns(body)
+    values = columns_of(body)
     while True:
         task_id = new_id()
         try:
@@ -89,7 +90,7 @@ def list_tasks(
     `validation_error` on `cursor`, or `auth_revoked`.
     """
     limit, sort, cursor = query["limit"], query["sort"], query.get("cursor")
-    filters = {name: _bound(name, query[name]) for name in queries.FILTERS if name in query}
+    filters = {name: _bound(name, query[name]) for name in FILTERS if name in query}
     listing = json.dumps([sort, sorted(filters.items())], default=str)
     after = decode_cursor(cursor, listing, secrets) if cursor else None
     rows = queries.list_tasks(caller, sort, filters, after, limit + 1, known)
@@ -119,7 +120,7 @@ def update_task(
     Raises `ServiceError` `task_not_found`, `precondition_failed` or `auth_revoked`.
     """
     row = None
-    values = _columns(body)
+    values = columns_of(body)
     if not values:  # only read-only fields: nothing changes
         row = get_task(caller, task_id)
         if versions is not None and row[0] not in versions:
@@ -149,7 +150,7 @@ def _refusal(caller: Caller, task_id: str, versions: list[int] | None) -> Servic
     return ServiceError("task_not_found" if is_missing else "precondition_failed")
 
 
-def _columns(body: dict[str, Any]) -> dict[str, Any]:
+def columns_of(body: dict[str, Any]) -> dict[str, Any]:
     """Turn a body into columns; a plain day is stored as its last microsecond in UTC."""
     values = dict(body)
     for name in ("title", "description"):
