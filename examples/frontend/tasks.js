@@ -2,7 +2,7 @@
  * The tasks of a user as the page knows them, without the page: a mirror of the service's tasks that
  * follows the feed of changes, changes that are shown before they are confirmed, filters and days.
  *
- * @import { ApiError, NewTask, Summary, Task, TaskFields, TaskFlow } from "./taskflow.js"
+ * @import { ApiError, NewTask, Ref, Summary, Task, TaskFields, TaskFlow } from "./taskflow.js"
  * @typedef {{ view: string, tag: string, priority: string, q: string, sort: string }} Filter
  * @typedef {Partial<TaskFields> & { gone?: boolean }} Guess
  */
@@ -45,6 +45,11 @@ export class Tasks {
     const guesses = this.#guesses.get(id) ?? [];
     if (!task || guesses.some(({ gone }) => gone)) return undefined;
     return Object.assign({}, task, ...guesses);
+  }
+
+  /** Wait until the writes of a task are answered. @param {string} id */
+  settled(id) {
+    return Promise.allSettled([this.#queues.get(id)]);
   }
 
   // Reading
@@ -97,7 +102,7 @@ export class Tasks {
   /**
    * Save the fields of a form, which shows the version that it read.
    *
-   * @param {Task} task @param {Partial<TaskFields>} fields
+   * @param {Ref} task @param {Partial<TaskFields>} fields
    */
   async save(task, fields) {
     return this.#learn(await this.api.updateTask(task, fields));
