@@ -40,7 +40,9 @@ function showUser(current) {
   user = current;
   $("email").textContent = $("email").title = current?.email ?? "";
   $("current-email").textContent = current?.email ?? "";
-  $("change-password").elements.email.value = current?.email ?? "";
+  for (const input of document.querySelectorAll("[name=username]")) {
+    input.setAttribute("value", current?.email ?? ""); // password managers look for it
+  }
   if (before !== undefined && before?.id === current?.id) return; // a refresh, or another email
   if (isLeaving || (current && current.id !== owner)) forgetDrafts();
   owner = current?.id ?? owner;
@@ -281,7 +283,7 @@ function fillRow(row, task) {
   if (due.day) about.unshift(["due", dueInWords(due), state]);
   show(find(".meta"), about, String, () => make("span", {}), (element, [kind, text, state]) => {
     element.className = `${kind} ${state}`;
-    element.dir = kind === "tag" ? "auto" : "";
+    element.dir = kind === "tag" ? "auto" : "ltr";
     element.textContent = state === "overdue" ? `Overdue: ${text}` : text;
   });
 }
