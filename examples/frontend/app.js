@@ -288,6 +288,8 @@ function fillRow(row, task) {
   });
 }
 
+let scrolling = 0;
+
 /** @param {number} number @param {number} pages @param {number} found */
 function renderPager(number, pages, found) {
   $("pager").hidden = pages === 1;
@@ -299,7 +301,8 @@ function renderPager(number, pages, found) {
     $(id).onclick = () => {
       if (to < 1 || to > pages) return;
       go(addressWith({ page: String(to) }));
-      $("heading").scrollIntoView({ block: "nearest" });
+      clearTimeout(scrolling); // only later, so that a second click hits the button too
+      scrolling = setTimeout(() => $("heading").scrollIntoView({ block: "nearest" }), 500);
     };
   }
 }
