@@ -24,4 +24,4 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD python -c 'import os; from urllib.request import urlopen; \
                    port = os.environ.get("PORT") or 3000; \
                    urlopen(f"http://127.0.0.1:{port}/health/live", timeout=3)'
-CMD ["gunicorn", "wsgi:app"]
+CMD ["python", "-m", "server", "wsgi:app"]

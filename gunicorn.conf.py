@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import tempfile
+from functools import partial
 from typing import Any
 
 # prometheus_client looks for it when it is imported, which the lines below do.
@@ -15,13 +16,35 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 
 from prometheus_client import multiprocess
 
+from server.logs import Logger
+from server.settings import Lane, Settings
+from server.worker import build_worker_class
 from taskflow.config import load_config_or_exit
+from taskflow.http.parsing import MAX_BODY
 from taskflow.logs import log_config
+from taskflow.refusals import answer_refusal
 
 _config = load_config_or_exit(production=True)
 
 bind = f"0.0.0.0:{_config.port}"
-worker_class = "taskflow.worker.Worker"
+workers = _config.web_concurrency
+if _config.web_worker == "buffered":
+    worker_class = build_worker_class(
+        Settings(
+            max_body=MAX_BODY,
+            refuse=partial(answer_refusal, _config),
+            lanes=(
+                # Probes are answered when all other threads wait for the database.
+                Lane(r"(GET|HEAD) /health", threads=4),
+                # Hashing a password takes 19 MB and all of a core: others go on beside it.
+                Lane(
+                    r"(POST|PUT|DELETE) /api/v1/auth/(register|login|password|email|me)", threads=4
+                ),
+            ),
+        )
+    )
+else:
+    worker_class = "gthread"
 threads = _config.web_threads
 worker_connections = 900  # of the 1,024 descriptors that a process often may have
 # The platforms' routers keep idle connections for up to 90 s; closing one first is a race that
@@ -37,17 +60,17 @@ secure_scheme_headers = {}
 control_socket_disable = True
 limit_request_line = 8190  # the longest list of filters that the API takes fits in
 _first_core = random.randrange(1024)  # noqa: S311 (no secret)
-logger_class = "taskflow.worker.Logger"
+logger_class = Logger
 logconfig_dict = log_config(_config.log_level)
 
 
-def on_starting(server: Any) -> None:
+def on_starting(arbiter: Any) -> None:
     """Warn of limits that several processes would each count for themselves."""
-    if server.cfg.workers > 1 and _config.rate_limit_storage == "memory://":
-        server.log.warning("RATE_LIMIT_STORAGE is memory://: each worker counts for itself")
+    if arbiter.cfg.workers > 1 and _config.rate_limit_storage == "memory://":
+        arbiter.log.warning("RATE_LIMIT_STORAGE is memory://: each worker counts for itself")
 
 
-def post_fork(server: Any, worker: Any) -> None:
+def post_fork(arbiter: Any, worker: Any) -> None:
     """Keep each worker on a core of its own.
 
     Its threads take turns by the GIL; across cores each turn costs more than the request (a bare
@@ -56,9 +79,12 @@ def post_fork(server: Any, worker: Any) -> None:
     """
     if _config.web_affinity and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[(_first_core + worker.age) % len(cores)]})
+        try:
+            os.sched_setaffinity(0, {cores[(_first_core + worker.age) % len(cores)]})
+        except OSError as error:  # a sandbox may forbid it
+            arbiter.log.warning("WEB_AFFINITY has no effect here: %s", error)
 
 
-def child_exit(server: Any, worker: Any) -> None:
+def child_exit(arbiter: Any, worker: Any) -> None:
     """Forget the gauges of a worker that is gone; its counters go on counting."""
     multiprocess.mark_process_dead(worker.pid)

@@ -90,7 +90,7 @@ class Target:
         self.port, self.group = free_port(), make_group()
         env = production_env(url, PORT=str(self.port), **UNLIMITED)
         if self.group:
-            self.group.write_launcher(folder / "gunicorn")
+            self.group.write_launcher(folder / "python")
             env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"
         self._log = folder / "log"
         with self._log.open("w") as log:

@@ -59,8 +59,10 @@ class Config:
     metrics_token: str | None
     cookie_samesite: str
     trusted_proxies: int
+    web_concurrency: int
     web_threads: int
     web_affinity: bool
+    web_worker: str
 
     @property
     def cookie_names(self) -> CookieNames:
@@ -200,8 +202,11 @@ def load_config(production: bool, environ: Mapping[str, str] = os.environ) -> Co
         metrics_token=env.matching("METRICS_TOKEN", "", r"[\x21-\x7e]*", "visible ASCII") or None,
         cookie_samesite=env.choice("COOKIE_SAMESITE", "Strict", ("Strict", "Lax", "None")),
         trusted_proxies=env.integer("TRUSTED_PROXIES", 1 if production else 0, 0, 100),
+        # gunicorn reads it itself, before it reads its configuration file.
+        web_concurrency=env.integer("WEB_CONCURRENCY", 1, 1, 999),
         web_threads=env.integer("WEB_THREADS", 8, 1, 1000),
         web_affinity=env.choice("WEB_AFFINITY", "on", ("on", "off")) == "on",
+        web_worker=env.choice("WEB_WORKER", "buffered", ("buffered", "gthread")),
     )
     if config.db_pool_min > config.db_pool_max:
         raise ConfigError("DB_POOL_MIN must not be above DB_POOL_MAX")

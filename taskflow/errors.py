@@ -54,6 +54,9 @@ CATALOG = {
     "precondition_failed": Problem(
         HTTPStatus.PRECONDITION_FAILED, "The task has changed since you read it."
     ),
+    "request_timeout": Problem(
+        HTTPStatus.REQUEST_TIMEOUT, "The request was not whole within 10 seconds."
+    ),
     "payload_too_large": Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body exceeds 1 MiB."),
     "unsupported_media_type": Problem(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be declared as application/json."
@@ -80,6 +83,7 @@ CATALOG = {
 _CODE_BY_STATUS = {
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     413: "payload_too_large",
     415: "unsupported_media_type",
     429: "rate_limited",

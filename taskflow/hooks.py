@@ -11,15 +11,13 @@ from taskflow.auth.credentials import authenticate
 from taskflow.config import Config
 from taskflow.errors import ServiceError
 from taskflow.http.context import RequestContext, components, request_context
+from taskflow.http.headers import CONTENT_SECURITY_POLICY, constant_headers
 from taskflow.http.parsing import refuse_body, refuse_query
 from taskflow.http.routing import declared
 from taskflow.limits import add_headers
 from taskflow.logs import correlation_id_of
 
 logger = logging.getLogger("taskflow.request")
-
-# API responses may not load resources or be framed. The docs page sets its own policy.
-CONTENT_SECURITY_POLICY = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 
 def before() -> None:
@@ -95,10 +93,7 @@ def _log_request(request: Request, context: RequestContext, status: int) -> None
 
 def init_app(app: Flask, config: Config) -> None:
     """Register the hooks."""
-    constant = {"X-Content-Type-Options": "nosniff"}
-    if config.production:
-        constant["Strict-Transport-Security"] = "max-age=31536000"
     app.before_request(before)
-    app.after_request(partial(after, constant))
+    app.after_request(partial(after, constant_headers(config)))
     if config.cors_origins:
         app.after_request(_vary_by_origin)

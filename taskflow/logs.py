@@ -27,12 +27,13 @@ def correlation_id_of(request: Request) -> str:
 
 
 class CorrelationIdFilter(logging.Filter):
-    """Adds the id of the request that is being served to every line."""
+    """Adds the id of the request that is being served to every line that has no id yet."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Set the record's correlation id, None outside of a request, and keep the record."""
-        context = g.get("request_context") if has_app_context() else None
-        record.correlationId = context and context.correlation_id
+        if not hasattr(record, "correlationId"):
+            context = g.get("request_context") if has_app_context() else None
+            record.correlationId = context and context.correlation_id
         return True
 
 

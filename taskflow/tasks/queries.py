@@ -184,8 +184,9 @@ def list_tasks(
             "after_key": after and after.key,
             "after_id": after and after.task_id,
         },
-        # Filters in many combinations are many texts, of which most come once.
-        prepare=len(filters) <= 1,
+        # Combinations of filters are many texts, of which most come once. For a search PostgreSQL
+        # has to know the words: common ones are found along the index, rare ones are not.
+        prepare=len(filters) <= 1 and "q" not in filters,
     )
 
 

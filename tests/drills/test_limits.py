@@ -99,7 +99,7 @@ def group() -> Iterator[Group]:
 def test_half_a_cpu_and_512_mb_are_enough(
     group: Group, serve: Callable[..., Service], postgres: Postgres, figures: Any, tmp_path: Path
 ) -> None:
-    group.write_launcher(tmp_path / "gunicorn")
+    group.write_launcher(tmp_path / "python")
     path = f"{tmp_path}:{production_env('')['PATH']}"
     # Heroku sets two workers for 512 MB.
     service = serve(postgres.url(), PATH=path, WEB_CONCURRENCY="2", **UNLIMITED)

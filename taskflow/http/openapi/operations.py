@@ -18,6 +18,7 @@ Operation = dict[str, Any]
 _ANY_ROUTE = (
     "validation_error",
     "invalid_json",
+    "request_timeout",
     "payload_too_large",
     "unsupported_media_type",
     "internal_error",

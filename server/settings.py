@@ -1,0 +1,30 @@
+"""Settings of the worker, which gunicorn's configuration file passes in."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Threads of their own for some requests, beside gunicorn's `threads` for all others."""
+
+    pattern: str  # a regular expression that matches "METHOD /path" from its beginning
+    threads: int
+
+
+# Returns the status line, the headers and the body for a request that the application never sees.
+# It is called with the status (400 malformed, 408 too slow, 413 too large, 500 the application
+# failed), the name of the error (which quotes nothing of the request), the peer's address, and the
+# request's headers, as far as they are known.
+Refuse = Callable[[int, str, str, Headers], tuple[str, Headers, bytes]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the worker has to know of the application."""
+
+    max_body: int  # bytes
+    refuse: Refuse
+    lanes: tuple[Lane, ...] = ()

@@ -1,0 +1,268 @@
+"""gunicorn's threaded worker, changed so that no thread waits for a client.
+
+The main thread collects the bytes of a request, and passes it to a thread once it is whole. The
+thread answers, and passes the connection back.
+"""
+
+import contextlib
+import re
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from selectors import EVENT_READ
+from types import SimpleNamespace
+from typing import Any
+
+from gunicorn import glogging
+from gunicorn.config import Config
+from gunicorn.http.errors import NoMoreData, ParseException
+from gunicorn.http.message import Request
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+
+from server.answers import Outbox, encode, send
+from server.checks import find_problem
+from server.framing import BodyTooLarge, RequestReader, copy_settings
+from server.settings import Settings
+
+REQUEST_SECONDS = 10  # for a request to come in
+PIECE = 64 * 1024  # bytes that are read at a time
+LARGE = 64 * 1024  # bytes; of requests that are not whole, only such large ones are counted
+MAX_HELD = 32 * 1024 * 1024  # bytes of large requests that are not whole, in a worker
+MAX_DRAINED = 64 * 1024  # bytes that a client may send after the last answer
+
+Action = Callable[[], None]
+
+
+class Worker(ThreadWorker):
+    """gthread whose threads work and do not wait."""
+
+    settings: Settings
+
+    @classmethod
+    def check_config(cls, cfg: Config, log: glogging.Logger) -> None:
+        """Exit with one line if a setting of gunicorn's would not be honoured."""
+        if problem := find_problem(cfg):
+            raise SystemExit(f"server: {problem}")
+        super().check_config(cfg, log)
+
+    def init_process(self) -> None:
+        """Start in the worker's own process."""
+        self._lanes = [
+            (re.compile(lane.pattern), ThreadPoolExecutor(lane.threads))
+            for lane in self.settings.lanes
+        ]
+        self._parser_settings = copy_settings(self.cfg)
+        self._next_sweep = 0.0
+        super().init_process()
+
+    # Requests that come in: all of this runs in the main thread.
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Begin with the next request of a connection."""
+        if conn.parser is None:
+            conn.parser = self._make_reader(conn)
+        action = None if conn.parser.is_empty else self._take(conn, None)
+        if action := action or self._read(conn):
+            action()
+            return
+        seconds = REQUEST_SECONDS if self.alive else STOP_KEEPALIVE_LINGER
+        self._wait(conn, seconds, self._on_more)
+
+    def _make_reader(self, conn: TConn) -> RequestReader:
+        return RequestReader(self._parser_settings, conn.client, self.settings.max_body)
+
+    def _on_more(self, conn: TConn, _client: socket.socket) -> None:
+        if action := self._read(conn):
+            self._end_wait(conn)
+            action()
+
+    def _read(self, conn: TConn) -> Action | None:
+        """Read what has come; return what to do now, None to wait for more."""
+        try:
+            data = conn.sock.recv(PIECE)
+        except BlockingIOError:
+            return None
+        except OSError:  # the client is gone
+            return partial(self._close, conn)
+        return self._take(conn, data)
+
+    def _take(self, conn: TConn, data: bytes | None) -> Action | None:
+        """Go on with a request by what has come; empty data is the end, None adds nothing."""
+        reader = conn.parser
+        reader.feed(data or b"")
+        try:
+            request = reader.next_request()
+        except ParseException as error:
+            status = 413 if isinstance(error, BodyTooLarge) else 400
+            return partial(self._refuse, conn, status, type(error).__name__)
+        if request:
+            return partial(self._dispatch, conn, request)
+        if data == b"":
+            return partial(self._end, conn)
+        self._greet(conn)
+        if reader.size > LARGE:
+            self._make_room()
+        return None
+
+    def _end(self, conn: TConn) -> None:
+        """Close a connection whose client has nothing more to send."""
+        if conn.parser.is_empty:
+            self._close(conn)
+        else:
+            self._refuse(conn, 400, NoMoreData.__name__)
+
+    def _greet(self, conn: TConn) -> None:
+        """Tell a client to go on that waits for it with its body (RFC 9110, section 10.1.1)."""
+        request = conn.parser.request
+        if request and request._expected_100_continue:
+            request._expected_100_continue = False
+            with contextlib.suppress(OSError):  # the client is gone
+                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _make_room(self) -> None:
+        """Refuse the large request that has waited longest, if all of them hold too much."""
+        large = [conn for conn in self.pending_conns if conn.parser.size > LARGE]
+        if sum(conn.parser.size for conn in large) > MAX_HELD:
+            self._time_out(large[0])
+
+    def _dispatch(self, conn: TConn, request: Request) -> None:
+        request._expected_100_continue = False
+        called = f"{request.method} {request.path}"
+        pools = (pool for pattern, pool in self._lanes if pattern.match(called))
+        next(pools, self.tpool).submit(self._serve, conn, request)
+
+    def _refuse(self, conn: TConn, status: int, reason: str) -> None:
+        """Answer a request that the application does not see, and end the connection."""
+        with contextlib.suppress(OSError):  # the client is gone, or reads nothing
+            conn.sock.send(self._refusal(conn, conn.parser.request, status, reason))
+        self._linger(conn)
+
+    def _refusal(self, conn: TConn, request: Request | None, status: int, reason: str) -> bytes:
+        client = conn.client[0] if isinstance(conn.client, tuple) else ""
+        headers = request.headers if request else ()
+        answer = self.settings.refuse(status, reason, client, headers)
+        return encode(*answer, with_body=not (request and request.method == "HEAD"))
+
+    # Connections that wait, or end: in the main thread too.
+
+    def _wait(self, conn: TConn, seconds: float, callback: Any) -> None:
+        conn.timeout = time.monotonic() + seconds
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(callback, conn))
+
+    def _end_wait(self, conn: TConn) -> None:
+        self.poller.unregister(conn.sock)
+        self.pending_conns.remove(conn)
+
+    def murder_pending(self) -> None:
+        """Answer or close the connections that have waited too long, about once a second."""
+        now = time.monotonic()
+        if now >= self._next_sweep:
+            self._next_sweep = now + 1
+            for conn in [conn for conn in self.pending_conns if conn.timeout <= now]:
+                self._time_out(conn)
+
+    def _time_out(self, conn: TConn) -> None:
+        self._end_wait(conn)
+        if conn.parser.is_empty:
+            self._close(conn)
+        else:
+            self._refuse(conn, 408, "Timeout")
+
+    def _finish(self, conn: TConn, keep: bool) -> None:
+        """Go on with a connection after an answer."""
+        if not keep:
+            self._linger(conn)
+        elif not conn.parser.is_empty:
+            self.enqueue_req(conn)
+        else:
+            self._keep(conn)
+
+    def _keep(self, conn: TConn) -> None:
+        seconds = self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER
+        conn.timeout = time.monotonic() + seconds
+        self.keepalived_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self.on_client_socket_readable, conn))
+
+    def _linger(self, conn: TConn) -> None:
+        """End our side, and wait for the client's end before the connection is closed.
+
+        Closed with something unread, it would take the answer from the client.
+        """
+        conn.parser, conn.drained = self._make_reader(conn), 0
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the client is gone
+            self._close(conn)
+        else:
+            self._wait(conn, STOP_KEEPALIVE_LINGER, self._drain)
+
+    def _drain(self, conn: TConn, client: socket.socket) -> None:
+        data = b""
+        with contextlib.suppress(OSError):  # the client is gone
+            data = client.recv(PIECE)
+        conn.drained += len(data)
+        if not data or conn.drained > MAX_DRAINED:
+            self._end_wait(conn)
+            self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    # Requests that are whole: all of this runs in the threads.
+
+    def _serve(self, conn: TConn, request: Request) -> None:
+        """Answer a request, and pass the connection back."""
+        keep = False
+        try:
+            data, wants_more = self._answer(conn, request)
+            send(conn.sock, data)
+            keep = wants_more
+        except OSError:  # nobody takes the answer
+            self.log.debug("Closing a connection that takes no answer")
+        except Exception:
+            self.log.exception("Error answering a request")
+        finally:
+            self.method_queue.defer(self._finish, conn, keep)
+
+    def _answer(self, conn: TConn, request: Request) -> tuple[bytes, bool]:
+        """Return the answer, and whether the connection may serve another request."""
+        outbox = Outbox()
+        end = SimpleNamespace(sock=outbox, client=conn.client, server=conn.server)
+        try:
+            keep = self.handle_request(request, end)
+        except StopIteration:  # the application failed in the middle, which gunicorn has logged
+            return self._refusal(conn, request, 500, "ApplicationError"), False
+        except (Exception, SystemExit):
+            self.log.exception("Error handling request %s %s", request.method, request.path)
+            return self._refusal(conn, request, 500, "ApplicationError"), False
+        return outbox.getvalue(), keep
+
+    # A stop.
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Listen or not; a worker that stops takes what the kernel has accepted, then no more."""
+        super().set_accept_enabled(enabled)
+        if enabled or self.alive:
+            return
+        for listener in self.sockets:
+            for _ in range(self.cfg.backlog):
+                taken = self.nr_conns
+                with contextlib.suppress(OSError):  # as many as a process may have
+                    self.accept(listener)
+                if taken == self.nr_conns:  # nobody waits
+                    break
+            listener.close()
+
+
+def build_worker_class(settings: Settings) -> type[Worker]:
+    """Return the worker with an application's settings, for gunicorn's `worker_class`."""
+    return type("BufferedWorker", (Worker,), {"settings": settings})
