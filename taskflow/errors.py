@@ -104,6 +104,13 @@ class ServiceError(Exception):
         return CATALOG[self.code].status
 
 
+class DatabaseRefusalError(ServiceError):
+    """`database_unavailable` because of a wrong setting, which an operator has to mend."""
+
+    def __init__(self) -> None:
+        super().__init__("database_unavailable")
+
+
 def error_body(code: str, correlation_id: str, details: list[tuple[str, str]] | None = None) -> str:
     """Return the JSON text of an error, in the one format of the service."""
     error: dict[str, Any] = {
@@ -122,7 +129,9 @@ def error_body(code: str, correlation_id: str, details: list[tuple[str, str]] | 
 
 def error_response(error: ServiceError) -> Response:
     """Build the answer for an error of the catalog."""
-    if error.code == "database_unavailable":
+    if isinstance(error, DatabaseRefusalError):
+        logger.error("The database refuses the service: %s", str(error.__cause__).strip())
+    elif error.code == "database_unavailable":
         logger.warning("Database unavailable: %s", str(error.__cause__).strip())
     context = request_context()
     context.error_code = error.code

@@ -67,7 +67,7 @@ def write_batch(body: dict[str, Any]) -> Response:
     if batch.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     else:
-        metrics.tasks_created.inc(len(batch.created))
+        metrics.tasks_created.inc(by=len(batch.created))
     return response
 
 
