@@ -216,6 +216,7 @@ def test_the_error_catalog_matches_the_contract() -> None:
         "task_not_found": 404,
         "method_not_allowed": 405,
         "email_taken": 409,
+        "changes_expired": 410,
         "precondition_failed": 412,
         "payload_too_large": 413,
         "unsupported_media_type": 415,
