@@ -143,14 +143,14 @@ def test_filters_select_the_matching_tasks(
     ("query", "chosen"),
     [
         # A day counts as its last microsecond in a task, and as its first in a filter.
-        ({"dueBefore": "2026-12-01"}, ["2026-11-30T12:00:00+00:00"]),
+        ({"dueBefore": "2026-12-01"}, ["2026-11-30T12:00:00.000000+00:00"]),
         ({"dueAfter": "2026-12-02"}, ["2026-12-02"]),
         ({"dueAfter": "2026-12-01T00:00:00.000001Z", "dueBefore": "2026-12-02"},
          ["2026-12-01", "2026-12-01T23:59:59.999999+00:00"]),
         ({"dueAfter": "2026-12-01T23:59:59.999999Z", "dueBefore": "2026-12-02T00:00:00Z"},
          ["2026-12-01", "2026-12-01T23:59:59.999999+00:00"]),
         ({"dueAfter": "2026-12-01T01:00:00+01:00", "dueBefore": "2026-12-01T00:00:00.000001Z"},
-         ["2026-12-01T00:00:00+00:00"]),
+         ["2026-12-01T00:00:00.000000+00:00"]),
         ({"dueAfter": "2999-12-31", "dueBefore": "1970-01-01"}, []),
     ],
     ids=["before a day", "after a day", "after a time and before a day", "between two times",
