@@ -70,7 +70,7 @@ class Account:
 
     def renew(self) -> None:
         """Refresh the session."""
-        self._client.token = self._client.cookies["refresh_token"]
+        self._client.token = self._client.cookies["__Secure-refresh_token"]
         self.token = self._send(200, "POST", "/api/v1/auth/refresh")["accessToken"]
 
     def line(self) -> str:
