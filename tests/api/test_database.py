@@ -166,8 +166,8 @@ def test_statements_sent_together_are_one_transaction(
 
 
 def test_a_connection_left_in_a_transaction_is_not_reused(small: Database) -> None:
-    small.execute("BEGIN; SET LOCAL TimeZone = 'Asia/Kathmandu'", {})
-    assert small.query("SHOW TimeZone", {}) == [("UTC",)]
+    small.script("BEGIN; SET LOCAL TimeZone = 'Asia/Kathmandu'")
+    assert small.script("SHOW TimeZone") == [("UTC",)]
 
 
 def test_an_unforeseen_database_error_is_reported_without_row_values(
@@ -207,7 +207,7 @@ def test_a_statement_that_deadlocks_is_run_again(
     ):
         other.cursor().execute(f"SET LOCAL deadlock_timeout = '30s'; {lock(3)}")
         gate.cursor().execute(lock(2))
-        done = threads.submit(patient.execute, statement, {"id": task_id})
+        done = threads.submit(patient.script, statement, {"id": task_id})
         wait_until_waiting(1)
         blocked = threads.submit(other.cursor().execute, lock(1))
         wait_until_waiting(2)
@@ -279,7 +279,7 @@ def test_a_connection_to_a_read_only_primary_is_abandoned(
     database = Database(replace(config, database_url=url))
     database.execute("INSERT INTO t VALUES (1)", {})
     name = urlsplit(url).path[1:]
-    database.execute("SET default_transaction_read_only = on", {})
+    database.script("SET default_transaction_read_only = on")
     assert code_of(lambda: database.execute("INSERT INTO t VALUES (2)", {})) == (
         "database_unavailable"
     )
@@ -320,4 +320,4 @@ def test_database_sessions_use_utc_in_any_server_time_zone(
     url = empty_database()
     name = urlsplit(url).path[1:]
     run_sql(url, f"ALTER DATABASE {name} SET TimeZone = 'Asia/Kathmandu'")
-    assert Database(replace(config, database_url=url)).query("SHOW TimeZone", {}) == [("UTC",)]
+    assert Database(replace(config, database_url=url)).script("SHOW TimeZone") == [("UTC",)]
