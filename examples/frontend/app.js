@@ -10,7 +10,7 @@ import { $, addressWith, describe, make, readAddress, say, show } from "./page.j
 import { TaskFlow } from "./taskflow.js";
 import { Tasks, VIEWS } from "./tasks.js";
 
-const POLL = 4_000; // milliseconds; other tabs and devices are followed within five seconds
+const POLL = 3_500; // milliseconds; other tabs and devices are followed within five seconds
 const MOST_PATIENCE = 30_000; // the longest wait after failures
 const TAGS = 12;
 

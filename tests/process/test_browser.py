@@ -36,7 +36,7 @@ class Held:
     def __init__(self, page: Page, address: str) -> None:
         self._page = page
         self.routes: list[Route] = []
-        page.route(address, self.routes.append)
+        page.route(address, lambda route: self.routes.append(route))
 
     def first(self) -> Route:
         """Wait for the first request."""
