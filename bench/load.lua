@@ -39,6 +39,9 @@ function loads.constant() return wrk.format("GET", "/health/live") end
 function loads.select(account)
   return wrk.format("GET", "/select/" .. account.id .. "/" .. draw(account.tasks))
 end
+function loads.prepared(account)
+  return wrk.format("GET", "/prepared/" .. account.id .. "/" .. draw(account.tasks))
+end
 function loads.health() return wrk.format("GET", "/health") end
 function loads.login(account)
   return wrk.format("POST", "/api/v1/auth/login", { ["Content-Type"] = "application/json" },

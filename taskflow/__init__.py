@@ -21,7 +21,7 @@ def create_app(config: Config, blueprints: Iterable[Blueprint] = BLUEPRINTS) -> 
     app = Flask("taskflow", static_folder=None)
     app.url_map.converters = {**app.url_map.converters, "default": PathParameter}
     app.url_map.merge_slashes = False  # another path is another path, never a redirect
-    app.config.update(openapi.settings())
+    app.config.update(openapi.settings(config))
     database = Database(config)
     app.extensions["taskflow"] = Components(
         config=config,

@@ -1,4 +1,4 @@
-"""`python -m taskflow`: see `taskflow/commands.py`."""
+"""`python -m taskflow`: see `taskflow/commands/`."""
 
 from taskflow.commands import main
 

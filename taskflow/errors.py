@@ -17,7 +17,7 @@ from taskflow.http.context import request_context
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 2  # seconds: a failover or a full pool has often passed by then
-MAX_DETAILS = 50  # a body may break thousands of rules; nobody reads more than these
+MAX_DETAILS = 100  # a body may break thousands of rules; a batch has 100 items
 
 
 class Problem(NamedTuple):

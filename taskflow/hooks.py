@@ -26,7 +26,7 @@ def before() -> None:
     """Start the request's context, authenticate, and enforce what the route declares."""
     request = request_ctx.request  # not a proxy, which would look it up at each use
     context = g.request_context = RequestContext(correlation_id_of(request))
-    # 404 and 405 have no endpoint and are for strangers too; OPTIONS has no credentials (CORS).
+    # 404 and 405 have no endpoint and need no token; OPTIONS has no credentials (CORS).
     if request.endpoint is None or request.method == "OPTIONS":
         return
     route = declared(request)

@@ -13,9 +13,28 @@ def canonical_email(email: str) -> str:
     """
     local, _, domain = unicodedata.normalize("NFC", email.strip()).rpartition("@")
     ascii_domain = idna.encode(domain, uts46=True, transitional=False).decode()
-    return f"{unicodedata.normalize('NFC', local.casefold())}@{ascii_domain}"
+    return f"{fold(local)}@{ascii_domain}"
+
+
+def keys_of_email(email: str) -> list[str]:
+    """Return the keys that an account with this email may have, the most specific first.
+
+    Accounts of version 1.0 keep the key of that version where IDNA refuses the domain, or where
+    another account has the canonical form.
+    """
+    keys = [unicodedata.normalize("NFC", email.strip()).lower()]
+    try:
+        keys.append(canonical_email(email))
+    except ValueError:
+        return keys
+    return keys
 
 
 def canonical_password(password: str) -> str:
     """Return the form in which passwords are compared (NIST SP 800-63B, 5.1.1.2)."""
     return unicodedata.normalize("NFC", password)
+
+
+def fold(text: str) -> str:
+    """Return a text without regard to case, in NFC."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())

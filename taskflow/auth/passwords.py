@@ -6,7 +6,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from taskflow.auth.canonical import canonical_email, canonical_password
+from taskflow.auth.canonical import canonical_email, canonical_password, fold
 
 # OWASP Password Storage Cheat Sheet: 19 MiB, two passes, one lane.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -30,11 +30,12 @@ def is_guessable(password: str, email: str) -> bool:
     That is one of these words, in any case, with up to four further characters before and after it
     in all (OWASP ASVS 5.0, 6.2.11).
     """
-    folded = password.casefold()
-    address = canonical_email(email)
-    words = {_SERVICE_NAME, email.strip().casefold(), address, address.rpartition("@")[0]}
+    text, address = canonical_password(password), canonical_email(email)
+    words = {_SERVICE_NAME, fold(email.strip()), address, address.rpartition("@")[0]}
     return any(
-        word in folded and len(folded) - len(word) <= _EXTRA_CHARACTERS for word in words if word
+        fold(text[before : len(text) - after]) in words
+        for before in range(_EXTRA_CHARACTERS + 1)
+        for after in range(_EXTRA_CHARACTERS + 1 - before)
     )
 
 

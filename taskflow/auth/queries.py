@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from taskflow.auth.canonical import canonical_email, keys_of_email
 from taskflow.auth.tokens import REFRESH_SECONDS
 from taskflow.database import Row
 from taskflow.database.sql import LIVE_SESSION, utc_text
@@ -57,7 +58,7 @@ session AS (
 """
 
 
-def insert_user(email: str, email_key: str, password_hash: str, session: NewSession) -> Row:
+def insert_user(email: str, password_hash: str, session: NewSession) -> Row:
     """Insert a user with a first session; return the user's id and JSON.
 
     Raises `ServiceError` `email_taken`.
@@ -76,7 +77,7 @@ def insert_user(email: str, email_key: str, password_hash: str, session: NewSess
         {
             "user_id": new_id(),
             "email": email,
-            "email_key": email_key,
+            "email_key": canonical_email(email),
             "password_hash": password_hash,
             **session._asdict(),
         },
@@ -114,17 +115,19 @@ def insert_session(
     return rows[0][0] if rows else None
 
 
-def find_credentials(email_key: str) -> Row | None:
-    """Return the id and the password hash of the user with this email, or None."""
-    rows = components().database.query(
-        """
+FIND_CREDENTIALS = """
         /* find_credentials */
         SELECT id::text, password_hash
         FROM users
-        WHERE email_key = %(email_key)s
-        """,
-        {"email_key": email_key},
-    )
+        WHERE email_key = ANY(%(keys)s::text[])
+        ORDER BY array_position(%(keys)s::text[], email_key)
+        LIMIT 1
+        """
+
+
+def find_credentials(email: str) -> Row | None:
+    """Return the id and the password hash of the user with this email, or None."""
+    rows = components().database.query(FIND_CREDENTIALS, {"keys": keys_of_email(email)})
     return rows[0] if rows else None
 
 
@@ -172,24 +175,27 @@ def find_user(caller: Caller) -> str | None:
     return rows[0][0] if rows else None
 
 
-def update_email(user_id: str, email: str, email_key: str, verified_hash: str) -> str | None:
-    """Change the email and return the user's JSON, or None if the password has just changed.
+def update_email(caller: Caller, email: str, verified_hash: str) -> str | None:
+    """Change the email and return the user's JSON.
 
-    Raises `ServiceError` `email_taken`.
+    Returns None if the password has just changed or the session has just ended. Raises
+    `ServiceError` `email_taken`.
     """
     rows = components().database.execute(
         f"""
         /* update_email */
         UPDATE users
         SET email = %(email)s, email_key = %(email_key)s
-        WHERE id = %(user_id)s::uuid
+        FROM sessions
+        WHERE users.id = %(user_id)s::uuid
           AND password_hash = %(verified_hash)s
+          AND {LIVE_SESSION}
         RETURNING {user_json("users")}
         """,
         {
-            "user_id": user_id,
+            **caller._asdict(),
             "email": email,
-            "email_key": email_key,
+            "email_key": canonical_email(email),
             "verified_hash": verified_hash,
         },
     )
@@ -197,25 +203,28 @@ def update_email(user_id: str, email: str, email_key: str, verified_hash: str) -
 
 
 def update_password(
-    user_id: str, verified_hash: str, new_hash: str, kept_session: str | None = None
+    user_id: str, verified_hash: str, new_hash: str, session_id: str | None = None
 ) -> bool:
-    """Change the password and delete the user's sessions, except the one that is kept.
+    """Change the password and delete the user's sessions, except the caller's, if there is one.
 
-    Returns False if the password has just changed. Three statements run in one transaction: the
-    first locks the user, and the second sees the sessions of logins that held the lock before.
+    Returns False if the password has just changed or the caller's session has just ended. Three
+    statements run in one transaction: the first locks the user, and the second sees the sessions of
+    logins that held the lock before.
     """
     return bool(
         components().database.script(
-            """
+            f"""
             /* update_password */
             UPDATE users
             SET password_hash = %(new_hash)s
             WHERE id = %(user_id)s::uuid
-              AND password_hash = %(verified_hash)s;
+              AND password_hash = %(verified_hash)s
+              AND (%(session_id)s::uuid IS NULL
+                   OR EXISTS (SELECT 1 FROM sessions WHERE {LIVE_SESSION}));
 
             DELETE FROM sessions
             WHERE user_id = %(user_id)s::uuid
-              AND id IS DISTINCT FROM %(kept_session)s::uuid
+              AND id IS DISTINCT FROM %(session_id)s::uuid
               AND EXISTS (
                 SELECT 1
                 FROM users
@@ -232,23 +241,28 @@ def update_password(
                 "user_id": user_id,
                 "verified_hash": verified_hash,
                 "new_hash": new_hash,
-                "kept_session": kept_session,
+                "session_id": session_id,
             },
         )
     )
 
 
-def delete_user(user_id: str, verified_hash: str) -> bool:
-    """Delete a user with all that it owns, unless the password has just changed."""
+def delete_user(caller: Caller, verified_hash: str) -> bool:
+    """Delete a user with all that it owns.
+
+    Returns False if the password has just changed or the session has just ended.
+    """
     return bool(
         components().database.execute(
-            """
+            f"""
             /* delete_user */
             DELETE FROM users
-            WHERE id = %(user_id)s::uuid
+            USING sessions
+            WHERE users.id = %(user_id)s::uuid
               AND password_hash = %(verified_hash)s
-            RETURNING id
+              AND {LIVE_SESSION}
+            RETURNING users.id
             """,
-            {"user_id": user_id, "verified_hash": verified_hash},
+            {**caller._asdict(), "verified_hash": verified_hash},
         )
     )

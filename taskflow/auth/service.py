@@ -1,10 +1,9 @@
 """The rules of accounts and sessions."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from taskflow.auth import passwords, queries, sessions, tokens
-from taskflow.auth.canonical import canonical_email
 from taskflow.auth.queries import NewSession
 from taskflow.auth.resets import user_of_reset_token, verify_reset_token
 from taskflow.auth.tokens import Claims, TokenPair
@@ -27,7 +26,7 @@ def register(email: str, password: str, session: NewSession) -> Session:
     """
     _refuse_guessable("password", password, email)
     password_hash = passwords.hash_password(password)
-    user_id, user = queries.insert_user(email, canonical_email(email), password_hash, session)
+    user_id, user = queries.insert_user(email, password_hash, session)
     return _begun(user_id, user, session)
 
 
@@ -38,7 +37,7 @@ def login(email: str, password: str, session: NewSession) -> Session:
     password.
     """
     for _ in range(2):  # a login at the same time may just have renewed the hash
-        user_id, password_hash = _find_credentials(email)
+        user_id, password_hash = queries.find_credentials(email) or (None, None)
         if not passwords.verify_password(password_hash, password):
             break
         new_hash = password_hash
@@ -48,15 +47,6 @@ def login(email: str, password: str, session: NewSession) -> Session:
         if user is not None:
             return _begun(user_id, user, session)
     raise ServiceError("invalid_credentials")
-
-
-def _find_credentials(email: str) -> tuple[Any, ...]:
-    """Return a user's id and password hash, or two times None."""
-    try:
-        key = canonical_email(email)
-    except ValueError:  # no account has such an email
-        key = ""
-    return queries.find_credentials(key) or (None, None)
 
 
 def _begun(user_id: str, user: str, session: NewSession) -> Session:
@@ -86,9 +76,9 @@ def change_email(caller: Caller, email: str, password: str) -> str:
     Raises `ServiceError` `invalid_credentials`, `email_taken` or `auth_revoked`.
     """
     _, verified_hash = _verify_password(caller, password)
-    user = queries.update_email(caller.user_id, email, canonical_email(email), verified_hash)
+    user = queries.update_email(caller, email, verified_hash)
     if user is None:
-        raise ServiceError("invalid_credentials")
+        raise _refusal(caller)
     return user
 
 
@@ -102,7 +92,7 @@ def change_password(caller: Caller, current: str, new: str) -> None:
     _refuse_guessable("newPassword", new, email)
     new_hash = passwords.hash_password(new)
     if not queries.update_password(caller.user_id, verified_hash, new_hash, caller.session_id):
-        raise ServiceError("invalid_credentials")
+        raise _refusal(caller)
 
 
 def reset_password(token: str, new: str, secrets: Sequence[str]) -> None:
@@ -128,8 +118,8 @@ def delete_account(caller: Caller, password: str) -> None:
     Raises `ServiceError` `invalid_credentials` or `auth_revoked`.
     """
     _, verified_hash = _verify_password(caller, password)
-    if not queries.delete_user(caller.user_id, verified_hash):
-        raise ServiceError("invalid_credentials")
+    if not queries.delete_user(caller, verified_hash):
+        raise _refusal(caller)
 
 
 def _verify_password(caller: Caller, password: str) -> tuple[str, str]:
@@ -141,6 +131,12 @@ def _verify_password(caller: Caller, password: str) -> tuple[str, str]:
     if not passwords.verify_password(password_hash, password):
         raise ServiceError("invalid_credentials")
     return email, password_hash
+
+
+def _refusal(caller: Caller) -> ServiceError:
+    """Return why nothing was written: the session ended, or the password changed, meanwhile."""
+    is_live = queries.find_account(caller) is not None
+    return ServiceError("invalid_credentials" if is_live else "auth_revoked")
 
 
 def _refuse_guessable(field: str, password: str, email: str) -> None:

@@ -2,8 +2,8 @@
 
 A session is a row until it ends; logging out and revoking delete it. Its refresh tokens are rows
 with their `jti` as the id, a chain in the order of `issued_at`. The latest is the newest token,
-which was not used yet; the others have the time of their use in `rotated_at`. What is not in the
-chain is dead.
+which was not used yet; the others have the time of their use in `rotated_at`. A token without a row
+is dead. `last_used_at` of the session is when its newest token was last handed out.
 """
 
 from taskflow.auth.queries import user_json
@@ -28,44 +28,51 @@ WITH clock AS (
   SELECT clock_timestamp() AS now, %(grace)s * interval '1 second' AS grace
 ), chain AS (
   SELECT tokens.*, row_number() OVER (ORDER BY issued_at DESC) AS place,
-         max(issued_at) OVER () AS newest_at
-  FROM refresh_tokens AS tokens
+         max(issued_at) OVER () AS newest_at,
+         -- Its answer may still be on its way, or a tab may still hold it.
+         COALESCE(rotated_at, last_used_at) >= now - grace AS is_fresh
+  FROM clock, refresh_tokens AS tokens
   JOIN sessions ON sessions.id = tokens.session_id
   WHERE {LIVE_SESSION}
+    AND sessions.created_at + %(max_days)s * interval '1 day' > now()
 ), presented AS (
-  SELECT chain.*, place > 1 AND rotated_at > now - grace AS is_repeat
+  SELECT chain.*, place > 1 AND COALESCE(rotated_at >= now - grace, false) AS is_repeat
   FROM chain, clock
   WHERE id = %(token_id)s::uuid
-    AND (place <= 2 OR rotated_at > now - grace OR rotated_at >= newest_at - grace)
+    -- Version 1.0 left several unused tokens in a session.
+    AND (place <= 2 OR rotated_at IS NULL OR rotated_at >= LEAST(now, newest_at) - grace)
 ), used AS (
   UPDATE refresh_tokens
   SET rotated_at = now
-  FROM presented, clock
-  WHERE refresh_tokens.id = presented.id
+  FROM presented, chain, clock
+  WHERE refresh_tokens.id = chain.id
     AND NOT is_repeat
+    AND (chain.id = presented.id
+         OR chain.is_fresh
+            AND (chain.rotated_at IS NULL OR chain.issued_at > presented.issued_at))
 ), dead AS (
   DELETE FROM refresh_tokens
-  USING presented, clock
-  WHERE refresh_tokens.session_id = presented.session_id
+  USING presented, chain
+  WHERE refresh_tokens.id = chain.id
     AND NOT is_repeat
-    AND (refresh_tokens.issued_at > presented.issued_at
-         OR refresh_tokens.id <> presented.id AND refresh_tokens.rotated_at < now - grace)
+    AND chain.id <> presented.id
+    AND NOT chain.is_fresh
 ), made AS (
   INSERT INTO refresh_tokens (id, session_id, issued_at)
   SELECT %(new_id)s::uuid, session_id,
-         -- Later than its parent, even if the clock was set back.
-         GREATEST(now, issued_at + interval '1 microsecond')
+         -- Later than every other, even if the clock was set back.
+         GREATEST(now, newest_at + interval '1 microsecond')
   FROM presented, clock
   WHERE NOT is_repeat
   RETURNING id
-), extended AS (
+), handed_out AS (
   UPDATE sessions
   SET last_used_at = now,
-      expires_at = LEAST(now + %(lifetime)s * interval '1 second',
-                         created_at + %(max_days)s * interval '1 day')
+      expires_at = CASE WHEN is_repeat THEN expires_at
+                        ELSE LEAST(now + %(lifetime)s * interval '1 second',
+                                   created_at + %(max_days)s * interval '1 day') END
   FROM presented, clock
   WHERE sessions.id = presented.session_id
-    AND NOT is_repeat
 )
 SELECT {user_json("users")},
        COALESCE((SELECT id FROM made), (SELECT id FROM chain WHERE place = 1))::text
@@ -79,8 +86,10 @@ def rotate_refresh_token(caller: Caller, token_id: str) -> Row | None:
 
     The newest token makes its successor. A token that was used within the grace time is answered
     with the newest. The parent of the newest, and a token that was used within the grace time
-    before the newest was made, make a new newest, and what was made after them is dead: an answer
-    was lost or late. Returns None for any other token, or after the end of the session.
+    before the newest was made, make a new newest: an answer was lost or late. Tokens that were made
+    after them are dead, but for those that were used or handed out within the grace time; these
+    count as used now, because their answers may still arrive. Returns None for any other token, or
+    after the end of the session.
     """
     rows = components().database.script(
         _ROTATE,

@@ -1,4 +1,4 @@
-"""Running statements: a connection for each, in autocommit, one round trip.
+"""Runs statements, each on a connection in autocommit and in one round trip.
 
 A rule that needs several statements sends them as one script, which PostgreSQL runs as one
 transaction.

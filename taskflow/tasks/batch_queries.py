@@ -148,7 +148,7 @@ def find_states(caller: Caller, task_ids: list[str]) -> Row:
 def find_batch_replay(caller: Caller, key: str) -> Row | None:
     """Return a live key's digest, the ids of its batch, and the JSON of its tasks by their ids.
 
-    Returns None for a key that is unknown or more than a day old.
+    Returns None for a key that is unknown or more than a day old, and after the end of the session.
     """
     rows = components().database.query(
         f"""
@@ -165,6 +165,7 @@ def find_batch_replay(caller: Caller, key: str) -> Row | None:
         WHERE user_id = %(user_id)s::uuid
           AND key = %(key)s
           AND created_at > now() - interval '24 hours'
+          AND EXISTS (SELECT 1 FROM sessions WHERE {LIVE_SESSION})
         """,
         {**caller._asdict(), "key": key},
     )

@@ -9,6 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from taskflow.tasks.schemas import TASK
 from tests.support.openapi import (
     follow,
     matches,
@@ -19,6 +20,7 @@ from tests.support.openapi import (
 from tests.support.text import same
 
 AUTH, TASKS = "/api/v1/auth", "/api/v1/tasks"
+RESTORE = f"{TASKS}/{{task_id}}/restore"
 METRICS_TOKEN = "the-metrics-token"
 
 
@@ -31,7 +33,8 @@ def examples_of(parameters: list[dict[str, Any]], location: str) -> dict[str, An
     return {
         parameter["name"]: parameter["schema"]["examples"][0]
         for parameter in parameters
-        if parameter["in"] == location and parameter["name"] != "cursor"  # signed by the service
+        # Cursors and tokens are signed by the service.
+        if parameter["in"] == location and parameter["name"] not in ("cursor", "since")
     }
 
 
@@ -55,6 +58,10 @@ class Reader:
         [(_, listed)] = self.send(f"{AUTH}/sessions", "get")
         self._ids = {"task_id": made.json["id"], "session_id": listed.json["data"][0]["id"]}
 
+    def _with_own_ids(self, body: Any) -> str:
+        """Return the JSON of an example that names the client's task instead of the document's."""
+        return json.dumps(body).replace(TASK["id"], self._ids.get("task_id", ""))
+
     def send(self, path: str, method: str) -> Iterator[tuple[str, TestResponse]]:
         """Send the example of an operation in each content type, and yield the answers."""
         parameters = parameters_of(self._document, path, method)
@@ -71,7 +78,7 @@ class Reader:
                     path.format(**self._ids),
                     method=method.upper(),
                     query_string=examples_of(parameters, "query"),
-                    data=content_type and json.dumps(content["example"]),
+                    data=content_type and self._with_own_ids(content["example"]),
                     content_type=content_type or None,
                     headers=headers,
                 ),
@@ -81,12 +88,14 @@ class Reader:
 def test_example_requests_are_answered_with_the_example_answers(
     document: dict[str, Any], app_with: Callable[..., Flask], sql: Callable[..., Any]
 ) -> None:
-    app = app_with(metrics_token=METRICS_TOKEN)
+    app = app_with(metrics_token=METRICS_TOKEN, max_tasks_per_user=1000)
     for path, method, operation in operations(document):
         sql("DELETE FROM users")
         reader = Reader(document, app.test_client())
         if path != f"{AUTH}/register":
             reader.begin()
+        if path == RESTORE:
+            list(reader.send(f"{TASKS}/{{task_id}}", "delete"))
         for content_type, response in reader.send(path, method):
             assert response.status_code < 300, (path, method, content_type, response.text)
             matches(document, path, response)

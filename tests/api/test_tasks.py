@@ -29,6 +29,7 @@ def test_a_new_task_has_every_field_and_its_defaults(alice: User) -> None:
         "tags": [],
         "dueDate": None,
         "completedAt": None,
+        "version": 1,
     }
     assert task["id"][14] == "7"  # RFC 9562: the version
 
@@ -59,8 +60,10 @@ def test_put_and_patch_keep_omitted_fields(alice: User) -> None:
         assert response.status_code == 200
         changed = response.json
         assert changed["updatedAt"] > task["updatedAt"]
-        assert changed == {**task, "title": "Buy oats", "updatedAt": changed["updatedAt"]}
-        assert response.headers["ETag"] == '"2"'
+        assert changed["version"] > task["version"]
+        new = ("updatedAt", "version")
+        assert changed == {**task, "title": "Buy oats", **{name: changed[name] for name in new}}
+        assert response.headers["ETag"] == f'"{changed["version"]}"'
 
 
 def test_null_clears_a_nullable_field(alice: User) -> None:
@@ -84,7 +87,7 @@ def test_read_only_fields_are_ignored_when_a_task_is_sent_back(alice: User) -> N
     task = alice.task(status="completed", dueDate="2026-12-01")
     sent = {**task, "id": UNKNOWN, "userId": UNKNOWN, "createdAt": "1999-01-01T00:00:00Z"}
     returned = alice.request("PUT", f"/tasks/{task['id']}", json=sent).json
-    assert returned == {**task, "updatedAt": returned["updatedAt"]}
+    assert returned == {**task, "updatedAt": returned["updatedAt"], "version": 2}
     # A body of read-only fields changes nothing.
     unchanged = alice.patch(f"/tasks/{task['id']}", {"id": UNKNOWN, "createdAt": None})
     assert (unchanged.json, unchanged.headers["ETag"]) == (returned, '"2"')
@@ -110,12 +113,12 @@ def test_completed_at_is_set_on_completion_and_cleared_on_reopening(
 def test_a_due_date_is_returned_as_a_day_or_as_a_time_in_utc(alice: User) -> None:
     for sent, answered in (
         ("2026-12-01", "2026-12-01"),
-        ("2026-12-01T10:00:00+02:00", "2026-12-01T08:00:00+00:00"),
+        ("2026-12-01T10:00:00+02:00", "2026-12-01T08:00:00.000000+00:00"),
         ("2026-12-01t10:00:00.123456789z", "2026-12-01T10:00:00.123456+00:00"),
         ("1970-01-01", "1970-01-01"),
         ("2999-12-31", "2999-12-31"),
         ("2999-12-31T23:59:59.999999Z", "2999-12-31T23:59:59.999999+00:00"),
-        ("1969-12-31T23:00:00-01:00", "1970-01-01T00:00:00+00:00"),
+        ("1969-12-31T23:00:00-01:00", "1970-01-01T00:00:00.000000+00:00"),
     ):
         task = alice.task(dueDate=sent)
         assert task["dueDate"] == answered

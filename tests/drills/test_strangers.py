@@ -35,6 +35,8 @@ REFUSALS = [
     (f"POST {TASKS}", [400, 422], "the 52nd of May; an Idempotency-Key that came before"),
     (f"PUT {TASK}", [400], "the 52nd of May"),
     (f"PATCH {TASK}", [400], "the 52nd of May"),
+    (f"POST {TASKS}/batch", [400, 412, 422], "no items; an id twice; a version; a key again"),
+    (f"GET {TASKS}/changes", [410], "a token that is not ours"),
 ]
 ACCEPTED: list[Any] = ["2xx", "3xx", 401, 403, 404, 409, 429, "5xx"]  # Schemathesis's own list
 # Checks that report right answers as wrong.
@@ -160,10 +162,14 @@ CHANGE = {"currentPassword": "not the password", "newPassword": "another good pa
 PROTECTED: list[tuple[str, str, Any, Any, Any, Any]] = [
     ("GET", TASKS, None, 200, 200, 200),
     ("POST", TASKS, {"title": "Sent"}, 201, 201, 201),
+    ("GET", f"{TASKS}/changes", None, 200, 200, 200),
+    ("GET", f"{TASKS}/summary", None, 200, 200, 200),
+    ("POST", f"{TASKS}/batch", {"create": [{"title": "Sent"}]}, 200, 200, 200),
     ("GET", TASK, None, 200, "task_not_found", 200),
     ("PUT", TASK, {"title": "Sent"}, 200, "task_not_found", 200),
     ("PATCH", TASK, {"title": "Sent"}, 200, "task_not_found", 200),
     ("DELETE", TASK, None, 204, "task_not_found", 204),
+    ("POST", f"{TASK}/restore", None, 200, "task_not_found", 200),
     ("GET", f"{AUTH}/me", None, 200, 200, "auth_revoked"),
     ("DELETE", f"{AUTH}/me", WRONG, *["invalid_credentials"] * 2, "auth_revoked"),
     ("PUT", f"{AUTH}/password", CHANGE, *["invalid_credentials"] * 2, "auth_revoked"),

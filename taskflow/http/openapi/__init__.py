@@ -14,7 +14,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask import Flask
 from marshmallow import Schema, fields
 
-from taskflow.config import VERSION
+from taskflow.config import VERSION, Config
 from taskflow.http.answers import compact_json
 from taskflow.http.fields import Choice
 from taskflow.http.openapi import components
@@ -34,7 +34,7 @@ class Api(flask_smorest.Api):
     DEFAULT_ERROR_RESPONSE_NAME = None
 
 
-def settings() -> dict[str, Any]:
+def settings(config: Config) -> dict[str, Any]:
     """Return flask-smorest's settings."""
     return {
         "API_TITLE": "TaskFlow",
@@ -48,7 +48,7 @@ def settings() -> dict[str, Any]:
             },
             "servers": [{"url": "/", "description": "The host that serves this document."}],
             "security": [{"bearerAuth": []}, {"cookieAuth": []}],
-            "components": {"securitySchemes": components.SECURITY_SCHEMES},
+            "components": {"securitySchemes": components.security_schemes(config.cookie_names)},
         },
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 from apispec import APISpec
 from marshmallow import Schema, fields
 
+from taskflow.config import CookieNames
 from taskflow.errors import CATALOG
 from taskflow.http.fields import Choice
 
@@ -88,32 +89,37 @@ _STATUS_HEADERS = {
     429: {"Retry-After": _RETRY_AFTER},
     503: {"Retry-After": _RETRY_AFTER},
 }
-SECURITY_SCHEMES = {
-    "bearerAuth": {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-        "description": "An access token. It wins over a cookie.",
-    },
-    "cookieAuth": {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "access_token",
-        "description": "The access token of a session, as `__Host-access_token` in production. "
-        "Changes need `X-CSRF-Token` too.",
-    },
-    "metricsAuth": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "The value of METRICS_TOKEN.",
-    },
-    "refreshAuth": {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "refresh_token",
-        "description": "The refresh token of a session, as `__Secure-refresh_token` in production.",
-    },
-}
+
+
+def security_schemes(names: CookieNames) -> dict[str, Any]:
+    """Return the OpenAPI objects of the ways to authenticate."""
+    return {
+        "bearerAuth": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "An access token. It wins over a cookie.",
+        },
+        "cookieAuth": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": names.access,
+            "description": "The access token of a session. Changes need `X-CSRF-Token` too.",
+        },
+        "metricsAuth": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The value of METRICS_TOKEN.",
+        },
+        "refreshAuth": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": names.refresh,
+            "description": "The refresh token of a session.",
+        },
+    }
+
+
 # RFC 9110's phrases, which Python 3.13 has too; a client's names must not depend on the Python.
 _PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 

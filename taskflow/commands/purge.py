@@ -1,0 +1,83 @@
+"""The command `purge`, which deletes what has expired. Only the size of tables depends on it."""
+
+from taskflow.config import Config
+from taskflow.database import Database
+from taskflow.tasks.sync_queries import KEPT_DAYS
+
+BATCH = 5000  # rows a statement deletes, so that none holds locks for long
+
+DELETE_EXPIRED_SESSIONS = """
+/* purge */
+DELETE FROM sessions
+WHERE id IN (
+  SELECT id
+  FROM sessions
+  WHERE expires_at < now()
+  LIMIT %(batch)s
+  FOR UPDATE SKIP LOCKED
+)
+RETURNING 1
+"""
+DELETE_OLD_KEYS = """
+/* purge */
+DELETE FROM idempotency_keys
+WHERE (user_id, key) IN (
+  SELECT user_id, key
+  FROM idempotency_keys
+  WHERE created_at < now() - interval '24 hours'
+  LIMIT %(batch)s
+  FOR UPDATE SKIP LOCKED
+)
+RETURNING 1
+"""
+# Locks the users first, as every write of tasks does. The feed of changes compares the number of a
+# client with `purged_number`.
+FORGET_DELETED_TASKS = f"""
+/* purge */
+WITH old AS (
+  SELECT user_id, id
+  FROM deleted_tasks
+  WHERE deleted_at <= now() - {KEPT_DAYS} * interval '1 day'
+  LIMIT %(batch)s
+), owners AS (
+  SELECT id
+  FROM users
+  WHERE id IN (SELECT user_id FROM old)
+  ORDER BY id
+  FOR NO KEY UPDATE SKIP LOCKED
+), forgotten AS (
+  DELETE FROM deleted_tasks
+  USING old, owners
+  WHERE deleted_tasks.user_id = owners.id
+    AND deleted_tasks.user_id = old.user_id
+    AND deleted_tasks.id = old.id
+    AND deleted_at <= now() - {KEPT_DAYS} * interval '1 day'
+  RETURNING deleted_tasks.user_id, deleted_tasks.version
+), raised AS (
+  UPDATE users
+  SET purged_number = GREATEST(purged_number, last.version)
+  FROM (SELECT user_id, max(version) AS version FROM forgotten GROUP BY user_id) AS last
+  WHERE users.id = last.user_id
+)
+SELECT 1
+FROM forgotten
+"""
+
+
+def purge(config: Config) -> str:
+    """Delete what has expired and return the line to print; raises what the connection raises."""
+    database = Database(config)
+    sessions = _delete_in_batches(database, DELETE_EXPIRED_SESSIONS)
+    keys = _delete_in_batches(database, DELETE_OLD_KEYS)
+    tasks = _delete_in_batches(database, FORGET_DELETED_TASKS)
+    return (
+        f"taskflow: deleted {sessions} sessions, {keys} idempotency keys and {tasks} tasks of the"
+        " bin"
+    )
+
+
+def _delete_in_batches(database: Database, statement: str) -> int:
+    total = 0
+    while deleted := len(database.execute(statement, {"batch": BATCH})):
+        total += deleted
+    return total
