@@ -51,6 +51,11 @@ function loads.get(account) return api(account, "GET", "/" .. draw(account.tasks
 function loads.list(account) return api(account, "GET", "?" .. query) end
 function loads.create(account) return api(account, "POST", "", task()) end
 function loads.update(account) return api(account, "PUT", "/" .. draw(account.tasks), task()) end
+function loads.batch(account)
+  local tasks = {}
+  for i = 1, 100 do tasks[i] = task() end
+  return api(account, "POST", "/batch", '{"create":[' .. table.concat(tasks, ",") .. "]}")
+end
 function loads.mixed(account)
   local percent = math.random(100)
   if percent <= 70 then return loads.list(account) end

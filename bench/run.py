@@ -54,7 +54,7 @@ from tests.support.query_plans import (
 from tests.support.service import procfile
 
 FLOOR = ("constant", "select", "prepared")
-LOADS = ("health", "get", "list", "create", "update", "mixed")
+LOADS = ("health", "get", "list", "create", "update", "mixed", "batch")
 # Each by itself, the others as they are by default.
 SETTINGS = (
     "WEB_THREADS=1",

@@ -1,6 +1,7 @@
 """The examples of the OpenAPI document are true: each is sent, and its answer compared."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -114,7 +115,9 @@ def assert_shown(example: Any, response: TestResponse) -> None:
 
 
 def comparable(value: Any) -> str:
-    return same(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
+    """Return a text that is equal for equal answers; the version depends on what came before."""
+    text = same(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
+    return re.sub(r'"version":\d+', '"version":0', text)
 
 
 def test_every_example_body_matches_its_schema(document: dict[str, Any]) -> None:
