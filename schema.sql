@@ -119,6 +119,8 @@ BEGIN
   SET change_number = change_number + 1, task_count = task_count + 1
   WHERE id = NEW.user_id
   RETURNING change_number INTO NEW.version;
+  DELETE FROM deleted_tasks
+  WHERE user_id = NEW.user_id AND id = NEW.id;
   RETURN NEW;
 END $$;
 CREATE TRIGGER tasks_number_insert BEFORE INSERT ON tasks
@@ -131,6 +133,18 @@ BEGIN
   SET change_number = change_number + 1
   WHERE id = NEW.user_id
   RETURNING change_number INTO NEW.version;
+  IF NEW.user_id <> OLD.user_id THEN
+    UPDATE users SET task_count = task_count + 1 WHERE id = NEW.user_id;
+    WITH former AS (
+      UPDATE users
+      SET change_number = change_number + 1, task_count = task_count - 1
+      WHERE id = OLD.user_id
+      RETURNING change_number
+    )
+    INSERT INTO deleted_tasks (user_id, id, version, task)
+    SELECT OLD.user_id, OLD.id, change_number, to_jsonb(OLD)
+    FROM former;
+  END IF;
   IF (NEW.title, NEW.description) IS DISTINCT FROM (OLD.title, OLD.description) THEN
     NEW.title_words = NULL;
     NEW.description_words = NULL;
@@ -142,21 +156,30 @@ CREATE TRIGGER tasks_number_update BEFORE UPDATE ON tasks
   WHEN (NEW.version = OLD.version AND NEW.title_words IS NOT DISTINCT FROM OLD.title_words)
   EXECUTE FUNCTION taskflow_number_update();
 
--- Deleting a user deletes its tasks too, and then no row of users is left to update.
+-- Deleting a user deletes its tasks too, and then no row of users is left to update. Counting the
+-- tasks mends a count that is wrong, such as after an instance of an earlier release counted too.
 CREATE FUNCTION taskflow_keep_deleted() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
+  PERFORM 1
+  FROM users
+  WHERE id IN (SELECT user_id FROM deleted)
+  ORDER BY id
+  FOR NO KEY UPDATE;
+
   WITH owners AS (
     UPDATE users
-    SET change_number = change_number + 1, task_count = task_count - gone.count
-    FROM (SELECT user_id, count(*)::integer AS count FROM deleted GROUP BY user_id) AS gone
-    WHERE users.id = gone.user_id
-    RETURNING users.id, users.change_number
+    SET change_number = change_number + 1,
+        task_count = (SELECT count(*) FROM tasks WHERE tasks.user_id = users.id)
+    WHERE id IN (SELECT user_id FROM deleted)
+    RETURNING id, change_number
   )
   INSERT INTO deleted_tasks (user_id, id, version, task)
   SELECT deleted.user_id, deleted.id, owners.change_number, to_jsonb(deleted)
   FROM deleted
-  JOIN owners ON owners.id = deleted.user_id;
+  JOIN owners ON owners.id = deleted.user_id
+  ON CONFLICT (user_id, id) DO UPDATE
+  SET version = EXCLUDED.version, deleted_at = EXCLUDED.deleted_at, task = EXCLUDED.task;
   RETURN NULL;
 END $$;
 CREATE TRIGGER tasks_keep_deleted AFTER DELETE ON tasks
@@ -197,4 +220,4 @@ CREATE TABLE schema_migrations (
 INSERT INTO schema_migrations (name, digest) VALUES
   ('0001_initial', 'c7db9edd58a26612f5b278273b45c525a08dde1035f064da8a54f99a0caa0c1f'),
   ('0002_fewer_indexes', 'be010dd88d16c317db602a630a57984cdf822f5d35d53cb38bc88c6e92507e8b'),
-  ('0003_change_numbers', 'd1e4f22765e3c016023c3d610988e2d8da8264140c33326e71a84a9c72069159');
+  ('0003_change_numbers', '106efbe3cf92219c15aadaa26fba96ec26b20ed7dd0005372dd42c2eb102885c');

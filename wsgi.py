@@ -1,4 +1,4 @@
-"""The production door: what gunicorn imports."""
+"""The entry point of production, which gunicorn imports."""
 
 import logging.config
 

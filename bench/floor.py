@@ -1,7 +1,8 @@
 """The floor: the least that Flask and psycopg2 can do, served by gunicorn with our settings.
 
-One route answers a constant, one with a row found by its primary key: no token, no validation, no
-log line, no error of its own. What the service costs above this is what its features cost.
+One route answers a constant, and two answer a row that they find by its primary key, by a plain and
+by a prepared statement. There is no token, no validation, no log line and no error handling, so
+that the difference to the service is what its features cost.
 """
 
 import os
@@ -12,9 +13,12 @@ from psycopg2.pool import ThreadedConnectionPool
 from taskflow.config import load_config
 
 SELECT = "SELECT title, description FROM tasks WHERE user_id = %s AND id = %s"
+PREPARE = "PREPARE find AS SELECT title, description FROM tasks WHERE user_id = $1 AND id = $2"
+EXECUTE = "EXECUTE find (%s, %s)"
 
 _threads = load_config(production=True).web_threads
 _pool = ThreadedConnectionPool(_threads, _threads, os.environ["DATABASE_URL"])
+_prepared: set[int] = set()  # ids of connections, which stay open
 app = Flask(__name__)
 
 
@@ -27,11 +31,24 @@ def get_liveness() -> dict[str, str]:
 @app.get("/select/<user_id>/<task_id>")
 def get_row(user_id: str, task_id: str) -> dict[str, str]:
     """Answer with a row of the database."""
+    return _run(SELECT, user_id, task_id)
+
+
+@app.get("/prepared/<user_id>/<task_id>")
+def get_row_prepared(user_id: str, task_id: str) -> dict[str, str]:
+    """Answer with a row of the database, found by a prepared statement."""
+    return _run(EXECUTE, user_id, task_id)
+
+
+def _run(statement: str, *params: str) -> dict[str, str]:
     conn = _pool.getconn()
     try:
         conn.autocommit = True
         with conn.cursor() as cursor:
-            cursor.execute(SELECT, (user_id, task_id))
+            if statement is EXECUTE and id(conn) not in _prepared:
+                cursor.execute(PREPARE)
+                _prepared.add(id(conn))
+            cursor.execute(statement, params)
             [(title, description)] = cursor.fetchall()
     finally:
         _pool.putconn(conn)

@@ -39,6 +39,9 @@ function loads.constant() return wrk.format("GET", "/health/live") end
 function loads.select(account)
   return wrk.format("GET", "/select/" .. account.id .. "/" .. draw(account.tasks))
 end
+function loads.prepared(account)
+  return wrk.format("GET", "/prepared/" .. account.id .. "/" .. draw(account.tasks))
+end
 function loads.health() return wrk.format("GET", "/health") end
 function loads.login(account)
   return wrk.format("POST", "/api/v1/auth/login", { ["Content-Type"] = "application/json" },
@@ -48,6 +51,11 @@ function loads.get(account) return api(account, "GET", "/" .. draw(account.tasks
 function loads.list(account) return api(account, "GET", "?" .. query) end
 function loads.create(account) return api(account, "POST", "", task()) end
 function loads.update(account) return api(account, "PUT", "/" .. draw(account.tasks), task()) end
+function loads.batch(account)
+  local tasks = {}
+  for i = 1, 100 do tasks[i] = task() end
+  return api(account, "POST", "/batch", '{"create":[' .. table.concat(tasks, ",") .. "]}")
+end
 function loads.mixed(account)
   local percent = math.random(100)
   if percent <= 70 then return loads.list(account) end

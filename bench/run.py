@@ -39,6 +39,7 @@ from bench.targets import (
     seed,
 )
 from taskflow import create_app
+from taskflow.http.context import Caller
 from taskflow.tasks import service as tasks
 from taskflow.tasks.schemas import SORTS
 from tests.support.credentials import SECRET
@@ -52,8 +53,8 @@ from tests.support.query_plans import (
 )
 from tests.support.service import procfile
 
-FLOOR = ("constant", "select")
-LOADS = ("health", "get", "list", "create", "update", "mixed")
+FLOOR = ("constant", "select", "prepared")
+LOADS = ("health", "get", "list", "create", "update", "mixed", "batch")
 # Each by itself, the others as they are by default.
 SETTINGS = (
     "WEB_THREADS=1",
@@ -84,16 +85,18 @@ def measure_loads(bench: Bench) -> Measured:
     command = procfile("web").replace("wsgi:app", "bench.floor:app")
     floor = bench.start(command, url)
     gthread = bench.start(f"{command} --worker-class gthread", url)
+    ours_on_gthread = bench.start(f"env WEB_WORKER=gthread {procfile('web')}", url)
     accounts = seed(service, options.users, options.tasks)
     run_sql(url, "VACUUM ANALYZE")
     cases = {f"floor: {load}": partial(bench.measure, floor, load, accounts) for load in FLOOR}
-    cases["floor: select, gthread"] = partial(bench.measure, gthread, "select", accounts)
+    cases["floor: prepared, gthread"] = partial(bench.measure, gthread, "prepared", accounts)
+    cases["get, gthread"] = partial(bench.measure, ours_on_gthread, "get", accounts)
     cases |= {load: partial(bench.measure, service, load, accounts) for load in LOADS}
-    for case in ("floor: select", "mixed"):
+    for case in ("floor: prepared", "mixed"):
         cases[case]()  # warms up
     measured = bench.in_turns(cases, accounts)
     print(f"\n### Loads: {options.users} users of {options.tasks} tasks\n")
-    print_figures(measured, "floor: select")
+    print_figures(measured, "floor: prepared")
     spread = max(max(f.cpu for f in r) / min(f.cpu for f in r) - 1 for r in measured.values())
     print(f"\nA load's dearest round took up to {spread:.0%} more CPU than its cheapest.")
     return measured
@@ -190,17 +193,19 @@ def measure_growth(bench: Bench) -> Measured:
 
 
 def fill(url: str, users: int, few: Account) -> None:
-    """Give each user a thousand tasks, by SQL, and but ten to one of them."""
-    run_sql(url, INSERT_USERS, (MANY, users - 1))
+    """Insert a thousand tasks for each user by SQL, and ten for one of them."""
+    run_sql(url, INSERT_USERS, {"tasks": MANY, "users": users - 1})
     with without_indexes(url):
-        run_sql(url, INSERT_TASKS, (1, MANY))
+        run_sql(url, INSERT_TASKS, {"first": 1, "last": MANY})
     rest = "DELETE FROM tasks WHERE user_id = %s AND id NOT IN"
     run_sql(url, f"{rest} (SELECT id FROM tasks WHERE user_id = %s LIMIT {FEW})", (few.id, few.id))
     run_sql(url, "VACUUM ANALYZE")
 
 
 def explain(url: str, account: Account) -> dict[str, int]:
-    """Give how many blocks each list of a user reads; of a filter, with its dearest sort."""
+    """Return how many blocks each list of a user reads; a filter counts with its dearest sort."""
+    sessions = "SELECT user_id::text, id::text FROM sessions WHERE user_id = %s"
+    caller = Caller(*run_sql(url, sessions, (account.id,))[0])
     config = config_of(url)
     app = create_app(config)
     db = ExplainingDatabase(config)
@@ -208,9 +213,8 @@ def explain(url: str, account: Account) -> dict[str, int]:
 
     def read(sort: str, filters: dict[str, Any]) -> int:
         for _ in range(2):  # the first time it reads the catalog too
-            tasks.list_tasks(account.id, {"limit": 20, "sort": sort, **filters}, [SECRET])
-        plan = db.plans[-1].root
-        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+            tasks.list_tasks(caller, {"limit": 20, "sort": sort, **filters}, [SECRET])
+        return db.plans[-1].blocks
 
     with app.app_context():
         found = {f"by {sort}": read(sort, {}) for sort in SORTS}
@@ -220,19 +224,19 @@ def explain(url: str, account: Account) -> dict[str, int]:
 
 
 def print_figures(measured: Measured, base: str) -> None:
-    """Print the medians; `ratio` is the CPU beside that of another load in the same round."""
+    """Print the medians; `ratio` compares the total CPU with another load's in the same round."""
     rows = []
     for name, rounds in measured.items():
         f = median(rounds)
         pairs = zip(rounds, measured[base], strict=True)
-        ratio = statistics.median(each.cpu / its_base.cpu for each, its_base in pairs)
+        ratio = statistics.median(each.total / its_base.total for each, its_base in pairs)
         rows.append(
-            f"{name} | {f.rate:.0f} | {f.p50:.1f} | {f.p99:.1f} | {f.cpu:.0f} | {ratio:.2f} |"
-            f" {f.postgres_cpu:.0f} | {f.memory:.0f} | {f.errors}"
+            f"{name} | {f.rate:.0f} | {f.p50:.1f} | {f.p99:.1f} | {f.cpu:.0f} |"
+            f" {f.postgres_cpu:.0f} | {f.total:.0f} | {ratio:.2f} | {f.memory:.0f} | {f.errors}"
         )
     print_table(
-        "load | requests/s | p50, ms | p99, ms | CPU, µs | ratio | PostgreSQL, µs | peak, MB"
-        " | errors",
+        "load | requests/s | p50, ms | p99, ms | service, µs | PostgreSQL, µs | total, µs | ratio"
+        " | peak, MB | errors",
         rows,
     )
 
@@ -245,7 +249,7 @@ def print_table(head: str, rows: Iterable[str]) -> None:
 
 
 def machine() -> str:
-    """Say where this runs, and within which limits."""
+    """Return a description of the machine and of the limits."""
     names = [
         line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]

@@ -37,7 +37,7 @@ PAGE = "limit=20"
 
 @dataclass
 class Figures:
-    """What a load came to; CPU is that of the target and of PostgreSQL, in µs a request."""
+    """The figures of a load; CPU is that of the service and of PostgreSQL, in µs a request."""
 
     rate: float  # requests a second
     p50: float  # milliseconds
@@ -46,6 +46,11 @@ class Figures:
     postgres_cpu: float
     memory: float  # megabytes, at the most
     errors: int
+
+    @property
+    def total(self) -> float:
+        """The CPU of the service and of PostgreSQL, in µs a request."""
+        return self.cpu + self.postgres_cpu
 
 
 Measured = dict[str, list[Figures]]  # of each load, the rounds
@@ -74,7 +79,7 @@ class Account:
         self.token = self._send(200, "POST", "/api/v1/auth/refresh")["accessToken"]
 
     def line(self) -> str:
-        """Give what load.lua reads."""
+        """Return the line of this account that load.lua reads."""
         return " ".join([self.email, self.id, self.token, *self.tasks])
 
     def _send(self, expected: int, *request: Any) -> Any:
@@ -117,7 +122,7 @@ class Target:
             Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
     def peak(self) -> float:
-        """Give the megabytes that were in use at most; what processes share counts in each."""
+        """Return the peak memory in megabytes; shared memory counts in each process."""
         texts = [Path(f"/proc/{p.pid}/status").read_text() for p in _family(self.pid)]
         return sum(int(text.split("VmHWM:")[1].split()[0]) for text in texts) / 1024
 
@@ -143,7 +148,7 @@ def _family(pid: int) -> list[psutil.Process]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the CPU time of a process and its children, those that have ended included."""
+    """Return the CPU seconds of a process and its children, including ended ones."""
     ended = psutil.Process(pid).cpu_times()
     seconds = ended.children_user + ended.children_system
     for process in _family(pid):
@@ -226,7 +231,7 @@ def _wrk(port: int, seconds: int, load: str, *arguments: str) -> Any:
 
 
 def median(rounds: list[Figures]) -> Figures:
-    """Give the median of each figure, and all errors."""
+    """Return the median of each figure, and the sum of errors."""
     names = [field.name for field in fields(Figures)]
     values = {name: statistics.median(getattr(f, name) for f in rounds) for name in names}
     return Figures(**values | {"errors": sum(f.errors for f in rounds)})
@@ -241,5 +246,5 @@ def seed(target: Target, users: int, count: int) -> list[Account]:
 
 
 def config_of(url: str) -> Config:
-    """Give a configuration for the use of the service's functions in this process."""
+    """Return a configuration for using the service's functions in this process."""
     return load_config(production=False, environ={"DATABASE_URL": url, "JWT_SECRET": SECRET})

@@ -3,25 +3,17 @@
 from collections.abc import Iterable
 
 from flask import Flask
-from flask_cors import CORS
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from taskflow import auth, errors, health, hooks, metrics, tasks
 from taskflow.config import Config
 from taskflow.database import Database
-from taskflow.http import docs, openapi
+from taskflow.http import cors, docs, openapi
+from taskflow.http.addresses import ClientAddress
 from taskflow.http.context import Components
 from taskflow.http.routing import Blueprint, PathParameter
 from taskflow.limits import RateLimits
 
 BLUEPRINTS = (auth.blueprint, tasks.blueprint, health.blueprint, metrics.blueprint)
-
-# Headers that a page on another origin may read (Fetch standard, CORS protocol).
-EXPOSED_HEADERS = (
-    "ETag", "Link", "Location", "Retry-After", "X-Correlation-ID", "Idempotency-Replayed",
-    "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
-)  # fmt: skip
-CORS_MAX_AGE = 600  # seconds that a browser may reuse a preflight's answer
 
 
 def create_app(config: Config, blueprints: Iterable[Blueprint] = BLUEPRINTS) -> Flask:
@@ -45,15 +37,8 @@ def create_app(config: Config, blueprints: Iterable[Blueprint] = BLUEPRINTS) -> 
     if config.metrics_token:
         metrics.init_app(app, database)
     if config.cors_origins:
-        CORS(
-            app,
-            origins=config.cors_origins,
-            supports_credentials=True,
-            expose_headers=EXPOSED_HEADERS,
-            max_age=CORS_MAX_AGE,
-        )
-    if config.trusted_proxies:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=config.trusted_proxies, x_proto=0
-        )
+        cors.init_app(app, config.cors_origins)
+    app.wsgi_app = ClientAddress(  # type: ignore[method-assign]
+        app.wsgi_app, config.trusted_proxies
+    )
     return app

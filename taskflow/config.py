@@ -14,11 +14,13 @@ from typing import NamedTuple
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 
+from taskflow.http.origins import is_origin
+
 VERSION = "1.0.0"
 DEVELOPMENT_SECRET = "dev-secret"  # noqa: S105 (published on purpose, refused in production)
 RATE = (r"[1-9][0-9]{0,11}/(second|minute|hour|day)", "a rate such as 100/minute")
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical", "warn")
 
 
 class ConfigError(Exception):
@@ -119,6 +121,11 @@ class _Environment:
                 return choice
         raise ConfigError(f"{name} must be one of {', '.join(choices)}")
 
+    def log_level(self, default: str) -> str:
+        """Return LOG_LEVEL by its name in Python's logging."""
+        level = self.choice("LOG_LEVEL", default, LOG_LEVELS)
+        return "warning" if level == "warn" else level
+
     def matching(self, name: str, default: str, pattern: str, rule: str) -> str:
         """Return a value that matches a pattern; `rule` describes the pattern."""
         value = self.text(name) or default
@@ -131,8 +138,11 @@ class _Environment:
         found = tuple(o.strip() for o in (self.text(name) or "").split(",") if o.strip())
         for origin in found:
             # Browsers send credentials to named origins only, and "null" could be anybody.
-            if not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", origin):
-                raise ConfigError(f"{name} must list origins such as https://app.example.com")
+            if not is_origin(origin):
+                raise ConfigError(
+                    f"{name} must list origins as browsers send them, such as "
+                    "https://app.example.com or capacitor://localhost"
+                )
         return found
 
     def database_url(self, production: bool) -> str | None:
@@ -183,7 +193,7 @@ def load_config(production: bool, environ: Mapping[str, str] = os.environ) -> Co
         jwt_secret_previous=env.secret("JWT_SECRET_PREVIOUS", production),
         jwt_issuer=env.text("JWT_ISSUER") or "taskflow",
         jwt_audience=env.text("JWT_AUDIENCE") or "taskflow-api",
-        log_level=env.choice("LOG_LEVEL", "info" if production else "debug", LOG_LEVELS),
+        log_level=env.log_level("info" if production else "debug"),
         db_pool_min=env.integer("DB_POOL_MIN", 1, 0, 1000),
         db_pool_max=env.integer("DB_POOL_MAX", 10, 1, 1000),
         db_pool_timeout=env.seconds("DB_POOL_TIMEOUT", 5),

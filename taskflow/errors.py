@@ -17,7 +17,7 @@ from taskflow.http.context import request_context
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 2  # seconds: a failover or a full pool has often passed by then
-MAX_DETAILS = 50  # a body may break thousands of rules; nobody reads more than these
+MAX_DETAILS = 100  # a body may break thousands of rules; a batch has 100 items
 
 
 class Problem(NamedTuple):
@@ -104,6 +104,13 @@ class ServiceError(Exception):
         return CATALOG[self.code].status
 
 
+class DatabaseRefusalError(ServiceError):
+    """`database_unavailable` because of a wrong setting, which an operator has to mend."""
+
+    def __init__(self) -> None:
+        super().__init__("database_unavailable")
+
+
 def error_body(code: str, correlation_id: str, details: list[tuple[str, str]] | None = None) -> str:
     """Return the JSON text of an error, in the one format of the service."""
     error: dict[str, Any] = {
@@ -122,7 +129,9 @@ def error_body(code: str, correlation_id: str, details: list[tuple[str, str]] | 
 
 def error_response(error: ServiceError) -> Response:
     """Build the answer for an error of the catalog."""
-    if error.code == "database_unavailable":
+    if isinstance(error, DatabaseRefusalError):
+        logger.error("The database refuses the service: %s", str(error.__cause__).strip())
+    elif error.code == "database_unavailable":
         logger.warning("Database unavailable: %s", str(error.__cause__).strip())
     context = request_context()
     context.error_code = error.code

@@ -10,6 +10,7 @@ from marshmallow import Schema, fields
 
 from taskflow.config import VERSION
 from taskflow.database.migrations import find_missing_migrations
+from taskflow.errors import DatabaseRefusalError
 from taskflow.http.answers import compact_json, json_response
 from taskflow.http.context import components, request_context
 from taskflow.http.fields import Choice
@@ -82,7 +83,8 @@ def _check_database() -> bool:
         check = _checker.submit(find_missing_migrations, components().database, CHECK_SECONDS)
         missing = check.result(ANSWER_SECONDS)
     except Exception as error:  # any failure means that the service can't serve
-        logger.warning("Unhealthy: %s", _reason(error))
+        level = logging.ERROR if isinstance(error, DatabaseRefusalError) else logging.WARNING
+        logger.log(level, "Unhealthy: %s", _reason(error))
         return False
     if missing:
         logger.warning("Unhealthy: missing migrations: %s", ", ".join(missing))

@@ -19,12 +19,14 @@ from taskflow.logs import correlation_id_of
 
 logger = logging.getLogger("taskflow.request")
 
+MAX_LOGGED_PATH = 1024  # characters
+
 
 def before() -> None:
     """Start the request's context, authenticate, and enforce what the route declares."""
     request = request_ctx.request  # not a proxy, which would look it up at each use
     context = g.request_context = RequestContext(correlation_id_of(request))
-    # 404 and 405 have no endpoint and are for strangers too; OPTIONS has no credentials (CORS).
+    # 404 and 405 have no endpoint and need no token; OPTIONS has no credentials (CORS).
     if request.endpoint is None or request.method == "OPTIONS":
         return
     route = declared(request)
@@ -73,15 +75,18 @@ def _log_request(request: Request, context: RequestContext, status: int) -> None
     level = logging.ERROR if status >= 500 else logging.INFO
     if context.is_routine:
         level = logging.DEBUG
+    path = request.path[:MAX_LOGGED_PATH]
+    extra = {} if context.error_code is None else {"errorCode": context.error_code}
     logger.log(
         level,
         "%s %s %s",
         request.method,
-        request.path,
+        path,
         status,
         extra={
+            **extra,
             "method": request.method,
-            "path": request.path,
+            "path": path,
             "route": request.url_rule.rule if request.url_rule else None,
             "status": status,
             "durationMs": round((time.perf_counter() - context.started) * 1000, 3),

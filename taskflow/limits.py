@@ -17,6 +17,7 @@ from werkzeug.datastructures import Headers
 
 from taskflow.config import Config
 from taskflow.errors import ServiceError
+from taskflow.http.addresses import network_of
 from taskflow.http.context import Allowance, RequestContext
 from taskflow.http.routing import BudgetName
 
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 AWAY_SECONDS = 5  # before a storage that failed is asked again
 SWEEP_SECONDS = 60  # between two removals of expired windows
+ROUNDING = 0.5  # seconds by which redis may have rounded the rest of a window down
 REDIS_SECONDS = 0.2  # longest wait for redis, so that no request waits for its limit
 
 
@@ -70,7 +72,10 @@ class RedisCounters:
     def hit(self, key: str, limit: RateLimitItem) -> tuple[int, float]:
         """Count one more; raises `StorageError`."""
         name = limit.key_for(key)
-        return self._storage.incr(name, limit.get_expiry()), self._storage.get_expiry(name)
+        window = limit.get_expiry()
+        count = self._storage.incr(name, window)
+        end = self._storage.get_expiry(name) + ROUNDING
+        return count, min(end, time.time() + window)
 
 
 class RateLimits:
@@ -90,9 +95,10 @@ class RateLimits:
     def spend(self, budget: BudgetName, context: RequestContext, address: str | None) -> None:
         """Count a request against its user's budget of requests, or against its address.
 
-        Passwords are counted per address, because guesses come without a user. Sets the
-        context's allowance; raises `ServiceError` `rate_limited`.
+        Passwords are counted per address, because guesses come without a user. The /64 of an IPv6
+        address is one client. Sets the context's allowance; raises `ServiceError` `rate_limited`.
         """
+        address = network_of(address)
         if budget == "passwords":
             self._take(self._limits[budget], f"passwords {address}", context)
         else:
@@ -111,7 +117,7 @@ class RateLimits:
             self._away_until = time.monotonic() + AWAY_SECONDS
             return
         self._away_until = 0.0
-        context.allowance = Allowance(limit.amount, limit.amount - count, math.ceil(end))
+        context.allowance = Allowance(limit.amount, limit.amount - count, end)
         if count > limit.amount:
             raise ServiceError("rate_limited")
 
@@ -122,6 +128,6 @@ def add_headers(headers: Headers, allowance: Allowance | None) -> None:
         return
     headers.add("X-RateLimit-Limit", allowance.limit)
     headers.add("X-RateLimit-Remaining", max(allowance.remaining, 0))
-    headers.add("X-RateLimit-Reset", allowance.reset)
+    headers.add("X-RateLimit-Reset", math.ceil(allowance.reset))
     if allowance.remaining < 0:
-        headers.add("Retry-After", max(int(allowance.reset - time.time()), 1))
+        headers.add("Retry-After", max(math.ceil(allowance.reset - time.time()), 1))

@@ -10,11 +10,16 @@ import uuid
 from typing import Any
 
 from flask import Request, g, has_app_context
-from pythonjsonlogger.json import JsonFormatter
+from pythonjsonlogger.json import JsonEncoder, JsonFormatter
 
 from taskflow.http.parsing import header_of
+from taskflow.output import MAX_LINE
+
+SHORT = 100  # characters; shorter texts are never cut
 
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# Control characters of a terminal, and what some readers take for the end of a line.
+_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 
 def correlation_id_of(request: Request) -> str:
@@ -37,10 +42,52 @@ class CorrelationIdFilter(logging.Filter):
         return True
 
 
+# An escape would take up to six bytes of a line. json.dumps() would make an encoder for each.
+_encode = JsonEncoder(ensure_ascii=False).encode
+
+
+def _serialize(log_data: dict[str, Any], **_options: Any) -> str:
+    return _encode(log_data)
+
+
+class LineFormatter(JsonFormatter):
+    """Formats a record as one line of JSON, which stdout takes in one piece."""
+
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
+        """Return the JSON; long texts are cut where the line would exceed `MAX_LINE`."""
+        while True:
+            line = super().jsonify_log_record(log_data)
+            if not line.isascii():
+                line = line.translate(_ESCAPES)
+            if _size(line) < MAX_LINE or not (name := _longest(log_data)):
+                return line
+            log_data[name] = _cut(name, log_data[name])
+
+
+def _size(text: str) -> int:
+    """Return the number of bytes that a text takes in a line, or nearly so."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "backslashreplace"))
+
+
+def _longest(log_data: dict[str, Any]) -> str | None:
+    """Return the name of the text to cut next: the path only after all others."""
+    names = [k for k, v in log_data.items() if isinstance(v, str) and len(v) > SHORT]
+    return max(names, key=lambda name: (name != "path", _size(log_data[name])), default=None)
+
+
+def _cut(name: str, text: str) -> str:
+    """Return three quarters of a text, without its middle: a stack's end says what failed."""
+    kept = len(text) * 3 // 8
+    if name == "path":
+        return text[: 2 * kept]
+    return f"{text[:kept]}…{text[-kept:]}"
+
+
 def json_formatter() -> JsonFormatter:
     """Return the formatter of every line."""
-    return JsonFormatter(
+    return LineFormatter(
         ["levelname", "name", "message"],
+        json_serializer=_serialize,
         rename_fields={"levelname": "level", "name": "logger"},
         static_fields={"service": "taskflow"},
         timestamp=True,
@@ -56,8 +103,7 @@ def log_config(level: str) -> dict[str, Any]:
         "formatters": {"json": {"()": json_formatter}},
         "handlers": {
             "stdout": {
-                "class": "logging.StreamHandler",
-                "stream": "ext://sys.stdout",
+                "class": "taskflow.output.StdoutHandler",
                 "formatter": "json",
                 "filters": ["correlation_id"],
             }

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import socket
 import time
@@ -79,14 +80,43 @@ class Connection(connection):
                     sock.shutdown(socket.SHUT_RDWR)
 
 
+class RefusedError(psycopg2.OperationalError):
+    """The server answered and refuses the service: its settings are wrong, it is not away."""
+
+
+# libpq reads these itself and sends them at the start of a connection, where they win over what
+# this module asks for, or can make the server refuse. It has no say in how times and text look.
+_ENVIRONMENT = ("PGTZ", "PGDATESTYLE", "PGGEQO", "PGOPTIONS", "PGCLIENTENCODING")
+
+# Defaults of a role or a database that would change what a statement means.
+_FIXED_OPTIONS = (
+    r"-c DateStyle=ISO,\ YMD -c IntervalStyle=iso_8601 -c standard_conforming_strings=on "
+    r"-c default_transaction_isolation=read\ committed"
+)
+
+# Databases whose servers take no start-up options; a process asks once.
+_WITHOUT_OPTIONS: set[str] = set()
+
+# In libpq's text, a server's own message follows its severity and two spaces. At the start of a
+# connection there is no SQLSTATE to tell a passing state from a wrong setting.
+_ANSWER = re.compile(r"\b[^\s:]+:  ")
+_PASSING = re.compile(
+    r"the database system is|too many|connection slots|no more connections|terminating|timeout"
+    r"|timed.out|cannot connect|can't connect|login has been failing|crashed|paused|suspended",
+    re.IGNORECASE,
+)
+
+
 class Connector:
     """Opens connections with the service's settings, whatever stands between it and PostgreSQL."""
 
     def __init__(self, config: Config) -> None:
+        for name in _ENVIRONMENT:
+            os.environ.pop(name, None)
         self._parameters = connection_parameters(config)
         milliseconds = f"{config.db_statement_timeout * 1000:.0f}ms"
         self._settings = {
-            "TimeZone": "UTC",  # PostgreSQL builds the JSON of a task
+            "TimeZone": "UTC",
             "statement_timeout": milliseconds,
             "lock_timeout": milliseconds,
             # A prepared statement is planned once, perhaps while the tables are nearly empty. All
@@ -94,37 +124,81 @@ class Connector:
             "plan_cache_mode": "force_generic_plan",
             "enable_seqscan": "off",
         }
-        self._takes_options = True
+        self._key = repr(sorted(self._parameters.items()))
 
     def open(self) -> Connection:
-        """Open a connection; raises `psycopg2.OperationalError`.
+        """Open a connection; raises `psycopg2.OperationalError`, or `RefusedError` among those.
 
-        PgBouncer in transaction mode takes no start-up options. A SET would outlive the
-        transaction and reach other clients there, so each statement brings a SET LOCAL along, in
-        the same round trip.
+        Some poolers take no start-up options. A SET would outlive the transaction there and reach
+        other clients, so each statement brings a SET LOCAL along, in the same round trip.
         """
-        if self._takes_options and (conn := self._open_with_options()):
-            return conn
-        self._takes_options = False
-        conn = _connect(self._parameters)
-        conn.preamble = "".join(f"SET LOCAL {k} = '{v}'; " for k, v in self._settings.items())
+        try:
+            conn = self._open()
+        except psycopg2.OperationalError as error:
+            if _is_answer(error) and not _PASSING.search(str(error)):
+                raise RefusedError(str(error)) from error
+            raise
+        encoding = conn.info.parameter_status("server_encoding")
+        if encoding not in ("UTF8", None):  # a pooler may not say
+            name = conn.info.dbname
+            conn.close()
+            raise RefusedError(f"database {name} is encoded in {encoding}, and TaskFlow needs UTF8")
         return conn
 
-    def _open_with_options(self) -> Connection | None:
-        ours = "".join(f"-c {name}={value} " for name, value in self._settings.items())
-        theirs = self._parameters.get("options", "")
-        options = f"{ours}-c IntervalStyle=iso_8601 {theirs}"
+    def _open(self) -> Connection:
+        if self._key in _WITHOUT_OPTIONS:
+            return self._open_without_options()
         try:
-            conn = _connect({**self._parameters, "options": options})
+            conn = self._open_with_options()
         except psycopg2.OperationalError as error:
-            if "unsupported startup parameter" not in str(error):
+            if not _is_answer(error):
                 raise
-            return None
-        # PgBouncer may be told to ignore options: IntervalStyle shows whether they took effect.
-        if conn.info.parameter_status("IntervalStyle") == "iso_8601":
+            return self._open_after_refusal(error)
+        if _has_options(conn):
             return conn
-        conn.close()
-        return None
+        conn.close()  # a pooler may be told to ignore options
+        _WITHOUT_OPTIONS.add(self._key)
+        return self._open_without_options()
+
+    def _open_after_refusal(self, refusal: psycopg2.OperationalError) -> Connection:
+        """Try once without options, and learn whether they were the reason.
+
+        They were not if the server takes them now: it was starting up, for example.
+        """
+        try:
+            conn = self._open_without_options()
+        except psycopg2.OperationalError:
+            raise refusal from None
+        with contextlib.suppress(psycopg2.OperationalError):
+            again = self._open_with_options()
+            if _has_options(again):
+                conn.close()
+                return again
+            again.close()
+        _WITHOUT_OPTIONS.add(self._key)
+        return conn
+
+    def _open_with_options(self) -> Connection:
+        ours = "".join(f" -c {name}={value}" for name, value in self._settings.items())
+        # The last one wins. The URL's options are for what the service does not set.
+        options = f"{self._parameters.get('options', '')}{ours} {_FIXED_OPTIONS}"
+        return _connect({**self._parameters, "options": options})
+
+    def _open_without_options(self) -> Connection:
+        conn = _connect({**self._parameters, "options": ""})
+        settings = {"transaction_isolation": "read committed", **self._settings}
+        conn.preamble = "".join(f"SET LOCAL {k} = '{v}'; " for k, v in settings.items())
+        return conn
+
+
+def _has_options(conn: Connection) -> bool:
+    """Return whether the options took effect, by two that PostgreSQL reports and few would set."""
+    status = conn.info.parameter_status
+    return status("IntervalStyle") == "iso_8601" and status("DateStyle") == "ISO, YMD"
+
+
+def _is_answer(error: psycopg2.OperationalError) -> bool:
+    return _ANSWER.search(str(error)) is not None
 
 
 def _connect(parameters: dict[str, Any]) -> Connection:
@@ -136,7 +210,6 @@ def connection_parameters(config: Config) -> dict[str, Any]:
     """Return libpq's keywords for DATABASE_URL; the URL's own keywords win over our defaults."""
     defaults: dict[str, Any] = {
         "application_name": "taskflow",
-        "client_encoding": "UTF8",
         "connect_timeout": 2,  # seconds, per host
         # A network that has gone silent ends a connection within these, not after hours.
         "keepalives_idle": 10,
@@ -147,4 +220,4 @@ def connection_parameters(config: Config) -> dict[str, Any]:
     }
     if config.db_sslmode:
         defaults["sslmode"] = config.db_sslmode
-    return {**defaults, **parse_dsn(config.database_url or "")}
+    return {**defaults, **parse_dsn(config.database_url or ""), "client_encoding": "UTF8"}

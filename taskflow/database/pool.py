@@ -53,7 +53,7 @@ class Pool(ThreadedConnectionPool):
         # psycopg2 calls this with the lock held. After a failed connect one thread tries again
         # now and then, and the others fail at once with its outcome instead of queueing up.
         if self._failure is not None and time.monotonic() < self._probe_at:
-            raise psycopg2.OperationalError(str(self._failure))
+            raise type(self._failure)(str(self._failure))
         if self._failure is not None:
             self._probe_at = time.monotonic() + PROBE_SECONDS
         self._lock.release()

@@ -1,4 +1,4 @@
-"""Running statements: a connection for each, in autocommit, one round trip.
+"""Runs statements, each on a connection in autocommit and in one round trip.
 
 A rule that needs several statements sends them as one script, which PostgreSQL runs as one
 transaction.
@@ -6,19 +6,23 @@ transaction.
 
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import psycopg2
 
 from taskflow.config import Config
-from taskflow.database.connection import Connection, Params, Row
+from taskflow.database.connection import Connection, Params, RefusedError, Row
 from taskflow.database.errors import UnforeseenDatabaseError, code_of
 from taskflow.database.pool import Pool
-from taskflow.errors import ServiceError
+from taskflow.errors import DatabaseRefusalError, ServiceError
 
+_NAME = re.compile(r"\s*/\* (\w+) \*/")
 _ROLLED_BACK = ("40001", "40P01")  # serialization_failure, deadlock_detected: safe to run again
 _RETRY_PAUSE = 0.05  # seconds at most, drawn, so that two transactions do not deadlock again
 _READ_RETRY_SECONDS = 1  # a failure that took longer is not worth a second wait
@@ -43,6 +47,7 @@ class Database:
         self._pool: Pool | None = None
         self._waiting = 0
         self.on_acquire: Callable[[float], None] | None = None
+        self.on_query: Callable[[float, str], None] | None = None  # seconds, name
 
     def query(
         self, sql: str, params: Params, within: float | None = None, prepare: bool = True
@@ -96,13 +101,17 @@ class Database:
                 if self.on_acquire:
                     self.on_acquire(waited)
                 seconds = self._patience if within is None else max(within - waited, 0.1)
-                return _run_on(conn, sql, params, seconds, prepare)
+                if self.on_query is None:
+                    return _run_on(conn, sql, params, seconds, prepare)
+                return self._run_timed(self.on_query, conn, sql, params, seconds, prepare)
             except psycopg2.Error as error:
                 if code_of(error) == "database_unavailable":
                     conn.close()
                 raise
             finally:
                 pool.checkin(conn)
+        except RefusedError as error:
+            raise DatabaseRefusalError from error
         except psycopg2.Error as error:
             code = code_of(error)
             if code is None:
@@ -110,6 +119,16 @@ class Database:
             raise ServiceError(code) from error
         finally:
             self._slots.put(None)
+
+    @staticmethod
+    def _run_timed(
+        observe: Callable[[float, str], None], conn: Connection, sql: str, *args: Any
+    ) -> list[Row]:
+        started = time.monotonic()
+        try:
+            return _run_on(conn, sql, *args)
+        finally:
+            observe(time.monotonic() - started, statement_name(sql))
 
     def _take_slot(self, timeout: float) -> None:
         try:
@@ -136,6 +155,13 @@ class Database:
                     self._pool = Pool(self._config)
                 pool = self._pool
         return pool
+
+
+@lru_cache(maxsize=1000)
+def statement_name(sql: str) -> str:
+    """Return the name in a statement's leading comment, or `other`."""
+    match = _NAME.match(sql)
+    return match[1] if match else "other"
 
 
 def _run_on(conn: Connection, sql: str, params: Params, seconds: float, prepare: bool) -> list[Row]:

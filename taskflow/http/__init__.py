@@ -1,4 +1,4 @@
-"""HTTP: what every route shares, such as parsing, answers, field types and the OpenAPI document.
+"""Code that all routes share: parsing, answers, field types and the OpenAPI document.
 
-Nothing here knows a route.
+No module here depends on a route.
 """

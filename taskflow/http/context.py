@@ -19,7 +19,7 @@ class Allowance(NamedTuple):
 
     limit: int
     remaining: int
-    reset: int  # epoch seconds
+    reset: float  # epoch seconds
 
 
 class Caller(NamedTuple):

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import marshmallow
 from flask import Request
 from marshmallow import fields
+from marshmallow.exceptions import SCHEMA
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -150,7 +151,8 @@ def _flatten(messages: Any, path: str) -> Iterator[tuple[str, str]]:
     """Turn marshmallow's nested messages into (dotted field, message) pairs."""
     if isinstance(messages, dict):
         for key, nested in messages.items():
-            yield from _flatten(nested, f"{path}.{key}")
+            # An item of a list that is no object.
+            yield from _flatten(nested, path if key == SCHEMA else f"{path}.{key}")
     else:
         for message in messages:
             yield path, str(message)

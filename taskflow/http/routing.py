@@ -1,4 +1,4 @@
-"""What is true of a route stands at the route.
+"""Routes declare their own rules: authentication, input, rate limit and errors.
 
 A route that declares nothing is protected, has no body and no query, and spends the budget of
 requests. `hooks.before` enforces what is declared, and the OpenAPI document says it.
@@ -21,7 +21,7 @@ BudgetName = Literal["requests", "passwords"]
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a route declares.
+    """The rules that a route declares.
 
     `budget` is the rate limit that a request spends, or None. `database` says whether the view
     asks the database. `errors` are the codes that the route answers with, besides those that any
@@ -36,12 +36,12 @@ class Declaration:
 
 
 def declaration_of(view: View) -> Declaration:
-    """Return what a view declares, or the defaults."""
+    """Return the rules that a view declares, or the defaults."""
     return getattr(view, "declaration", Declaration())
 
 
 def declare(**changes: Any) -> Callable[[View], View]:
-    """Declare what is true of a route; the keywords are the fields of `Declaration`."""
+    """Declare the rules of a route; the keywords are the fields of `Declaration`."""
 
     def decorator(view: View) -> View:
         view.declaration = replace(declaration_of(view), **changes)  # type: ignore[attr-defined]
@@ -51,7 +51,7 @@ def declare(**changes: Any) -> Callable[[View], View]:
 
 
 def declared(request: Request) -> Declaration:
-    """Return what the route of a request declares."""
+    """Return the rules of a request's route."""
     return declaration_of(current_app.view_functions[request.endpoint or ""])
 
 
@@ -64,7 +64,7 @@ class PathParameter(UnicodeConverter):
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """flask-smorest's blueprint, whose routes declare what is true of them."""
+    """flask-smorest's blueprint, whose routes declare their rules."""
 
     ARGUMENTS_PARSER = StrictParser()
 

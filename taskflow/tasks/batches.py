@@ -14,6 +14,7 @@ from taskflow.tasks.service import columns_of
 Items = list[dict[str, Any]]
 _MISSING = "There is no such task."
 _CHANGED = "The task has another version."
+_NO_ROOM = "There is no room for the task."
 
 
 class WrittenBatch(NamedTuple):
@@ -34,29 +35,38 @@ def write_batch(
     `precondition_failed` or `task_limit_exceeded` with the items that are refused,
     `idempotency_key_reused` or `auth_revoked`.
     """
-    if any(not is_uuid(item["id"]) for _, item in _named_items(body)):
-        raise _refusal(caller, body, limit)
     batch = {
         "create": [{"id": new_id(), **columns_of(item)} for item in body["create"]],
         "update": [columns_of(item) for item in body["update"]],
         "delete": body["delete"],
     }
     while True:
-        try:
-            written = batch_queries.write_batch(caller, batch, limit, key)
-        except ServiceError as error:
-            if key is None or error.code != "idempotency_key_reused":
-                raise
-            if replay := _find_replay(caller, key):
-                return replay
-            queries.delete_expired_key(caller.user_id, key.key)  # and try again
-            continue
-        if written is not None:
-            return _in_order(batch, written)
+        if written := _try_to_write(caller, batch, limit, key):
+            return written
+        refusal = _refusal(caller, body, limit)
+        if refusal and refusal.code == "auth_revoked":
+            raise refusal
         # A repeat may be refused for what the first request did, such as a deletion.
         if key and (replay := _find_replay(caller, key)):
             return replay
-        raise _refusal(caller, body, limit)
+        if refusal:  # otherwise the reason has just gone, or an expired key has: try again
+            raise refusal
+
+
+def _try_to_write(
+    caller: Caller, batch: dict[str, Items], limit: int, key: IdempotencyKey | None
+) -> WrittenBatch | None:
+    """Write a batch, or return None if an item is refused or the key exists."""
+    if any(not is_uuid(item["id"]) for _, item in _named_items(batch)):
+        return None
+    try:
+        written = batch_queries.write_batch(caller, batch, limit, key)
+    except ServiceError as error:
+        if key is None or error.code != "idempotency_key_reused":
+            raise
+        queries.delete_expired_key(caller.user_id, key.key)
+        return None
+    return None if written is None else _in_order(batch, written)
 
 
 def _in_order(batch: dict[str, Items], written: dict[str, str]) -> WrittenBatch:
@@ -89,16 +99,15 @@ def _named_items(body: dict[str, Items]) -> Iterator[tuple[str, dict[str, Any]]]
             yield f"{name}.{place}", item
 
 
-def _refusal(caller: Caller, body: dict[str, Items], limit: int) -> ServiceError:
-    """Return why nothing was written: 401, then 404, 412 and 403."""
+def _refusal(caller: Caller, body: dict[str, Items], limit: int) -> ServiceError | None:
+    """Return why nothing was written, if it is still so: 401, then 404, 412 and 403."""
     named = list(_named_items(body))
     ids = [item["id"] for _, item in named if is_uuid(item["id"])]
     is_live, task_count, versions = batch_queries.find_states(caller, ids)
     if not is_live:
         return ServiceError("auth_revoked")
     found = [(path, item, versions.get(item["id"].lower())) for path, item in named]
-    missing = [(f"{path}.id", _MISSING) for path, _, version in found if version is None]
-    if missing:
+    if missing := [(f"{path}.id", _MISSING) for path, _, version in found if version is None]:
         return ServiceError("task_not_found", missing)
     changed = [
         (f"{path}.version", _CHANGED)
@@ -107,6 +116,6 @@ def _refusal(caller: Caller, body: dict[str, Items], limit: int) -> ServiceError
     ]
     if changed:
         return ServiceError("precondition_failed", changed)
-    if body["create"] and task_count + len(body["create"]) - len(body["delete"]) > limit:
-        return ServiceError("task_limit_exceeded")
-    return ServiceError("query_timeout")  # the reason has just gone: the client may try again
+    room = max(limit - task_count + len(body["delete"]), 0)
+    surplus = [(f"create.{place}", _NO_ROOM) for place in range(room, len(body["create"]))]
+    return ServiceError("task_limit_exceeded", surplus) if surplus else None

@@ -46,7 +46,7 @@ def list_changes(
     `secrets` sign the tokens, the first of them new ones. Raises `ServiceError`
     `changes_expired` or `auth_revoked`.
     """
-    place, history = _decode(caller, since, secrets) if since else (BEGINNING, None)
+    place, history = (BEGINNING, None) if since is None else _decode(caller, since, secrets)
     rows = sync_queries.list_changes(caller, *place, limit + 1, known)
     if not rows:
         raise ServiceError("auth_revoked")

@@ -1,4 +1,4 @@
-"""Cursors: where a page ended, signed, so that a damaged or foreign cursor is refused."""
+"""Signed cursors, which mark the end of a page. A damaged or foreign cursor is refused."""
 
 import base64
 import binascii

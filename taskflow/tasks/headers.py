@@ -60,17 +60,18 @@ def _check_tags(name: str, value: str) -> None:
         raise ServiceError("validation_error", [(name, "Must be * or a list of ETags.")])
 
 
-def collection_etag(request: Request, *state: int) -> str:
+def collection_etag(request: Request, user_id: str, *state: int) -> str:
     """Return the weak ETag of an answer about all of a user's tasks.
 
-    `state` begins with the user's change number. Each query has tags of its own.
+    `state` begins with the user's change number. Each user and each query has tags of its own: a
+    browser's cache must not show one user the tasks of another who used the browser before.
     """
-    return f'W/"{"-".join(map(str, state))}-{_query_digest(request)}"'
+    return f'W/"{"-".join(map(str, state))}-{_query_digest(request, user_id)}"'
 
 
-def known_change_number(request: Request) -> int | None:
+def known_change_number(request: Request, user_id: str) -> int | None:
     """Return the change number of the ETag that the client has for this query, or None."""
-    tag = rf'"([0-9]{{1,10}})-{_query_digest(request)}{_SUFFIX}"'
+    tag = rf'"(0|[1-9][0-9]{{0,8}})-{_query_digest(request, user_id)}{_SUFFIX}"'
     match = re.search(tag, header_of(request, "If-None-Match") or "")
     return int(match[1]) if match else None
 
@@ -88,8 +89,8 @@ def is_known(request: Request, etag: str) -> bool:
     return re.search(rf'"{opaque}{_SUFFIX}"', value) is not None
 
 
-def _query_digest(request: Request) -> str:
-    query = f"{request.path}?{request.query_string.decode('latin-1')}"
+def _query_digest(request: Request, user_id: str) -> str:
+    query = f"{user_id} {request.path}?{request.query_string.decode('latin-1')}"
     return hashlib.sha256(query.encode()).hexdigest()[:12]
 
 

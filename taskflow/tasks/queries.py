@@ -184,39 +184,40 @@ def list_tasks(
             "after_key": after and after.key,
             "after_id": after and after.task_id,
         },
-        # Filters in many combinations are many texts, of which most come once.
-        prepare=len(filters) <= 1,
+        # Combinations of filters are many texts, of which most come once. For a search PostgreSQL
+        # has to know the words: common ones are found along the index, rare ones are not.
+        prepare=len(filters) <= 1 and "q" not in filters,
     )
 
 
 @cache
 def _update_task_sql(names: tuple[str, ...], is_guarded: bool) -> str:
-    if_version = IF_VERSION if is_guarded else ""
+    # The number is counted last, so that an update that is refused leaves it as it was.
     return f"""
         /* update_task */
         WITH owner AS (
-          UPDATE users
-          SET change_number = change_number + 1
-          FROM sessions
+          SELECT users.id, users.change_number + 1 AS next_number
+          FROM users
+          JOIN sessions ON {LIVE_SESSION}
           WHERE users.id = %(user_id)s::uuid
-            AND {LIVE_SESSION}
-            AND EXISTS (
-              SELECT 1
-              FROM tasks
-              WHERE tasks.user_id = %(user_id)s::uuid
-                AND tasks.id = %(task_id)s::uuid
-                {if_version}
-            )
-          RETURNING users.id AS owner_id, users.change_number
+          FOR NO KEY UPDATE OF users
+        ), updated AS (
+          UPDATE tasks
+          SET version = next_number, updated_at = now(),
+              {", ".join(ASSIGNMENTS[name] for name in names)}
+          FROM owner
+          WHERE tasks.user_id = owner.id
+            AND tasks.id = %(task_id)s::uuid
+            {IF_VERSION if is_guarded else ""}
+          RETURNING tasks.*
+        ), counted AS (
+          UPDATE users
+          SET change_number = updated.version
+          FROM updated
+          WHERE users.id = updated.user_id
         )
-        UPDATE tasks
-        SET version = change_number, updated_at = now(),
-            {", ".join(ASSIGNMENTS[name] for name in names)}
-        FROM owner
-        WHERE tasks.user_id = %(user_id)s::uuid
-          AND tasks.id = %(task_id)s::uuid
-          {if_version}
-        RETURNING version, {task_json("tasks")}
+        SELECT version, {task_json("updated")}
+        FROM updated
         """
 
 

@@ -67,7 +67,7 @@ PATCH_TYPES = {"content": {"application/json": PATCH, "application/merge-patch+j
 
 @blueprint.route("", methods=["GET"], errors=("auth_revoked",))
 @blueprint.arguments(TaskListQuerySchema, location="query")
-@blueprint.doc(parameters=[IF_NONE_MATCH])
+@blueprint.doc(headers=[IF_NONE_MATCH])
 @blueprint.response(200, TaskPageSchema, example=TASK_PAGE, headers={**LINK, **ETAG})
 @blueprint.alt_response(304, headers=ETAG)
 def list_tasks(query: dict[str, Any]) -> Response:
@@ -77,10 +77,10 @@ def list_tasks(query: dict[str, Any]) -> Response:
     every task that existed all along exactly once. With `If-None-Match` the answer is 304 if none
     of your tasks has changed.
     """
-    known = known_change_number(request)
-    secrets = components().config.jwt_secrets
-    page = service.list_tasks(request_context().caller, query, secrets, known)
-    tag = collection_etag(request, page.change_number)
+    caller = request_context().caller
+    known = known_change_number(request, caller.user_id)
+    page = service.list_tasks(caller, query, components().config.jwt_secrets, known)
+    tag = collection_etag(request, caller.user_id, page.change_number)
     if is_known(request, tag):
         return not_modified(tag)
     cursor = compact_json(page.next_cursor)
@@ -98,7 +98,7 @@ def list_tasks(query: dict[str, Any]) -> Response:
     methods=["POST"],
     errors=("task_limit_exceeded", "idempotency_key_reused", "task_not_found", "auth_revoked"),
 )
-@blueprint.doc(parameters=[IDEMPOTENCY_KEY])
+@blueprint.doc(headers=[IDEMPOTENCY_KEY])
 @blueprint.arguments(TaskCreationSchema, example=NEW_TASK)
 @blueprint.response(201, TaskSchema, example=TASK, headers=CREATED)
 def create_task(body: dict[str, Any]) -> Response:
@@ -122,7 +122,7 @@ def create_task(body: dict[str, Any]) -> Response:
 @blueprint.route(
     "/<task_id>", methods=["GET"], parameters=[TASK_ID], errors=("task_not_found", "auth_revoked")
 )
-@blueprint.doc(parameters=[IF_NONE_MATCH])
+@blueprint.doc(headers=[IF_NONE_MATCH])
 @blueprint.response(200, TaskSchema, example=TASK, headers=ETAG)
 @blueprint.alt_response(304, headers=ETAG)
 def get_task(task_id: str) -> Response:
@@ -142,7 +142,7 @@ def get_task(task_id: str) -> Response:
     parameters=[TASK_ID],
     errors=("task_not_found", "precondition_failed", "auth_revoked"),
 )
-@blueprint.doc(parameters=[IF_MATCH], requestBody=PATCH_TYPES)
+@blueprint.doc(headers=[IF_MATCH], requestBody=PATCH_TYPES)
 @blueprint.arguments(TaskPatchSchema)
 @blueprint.response(200, TaskSchema, example=PATCHED_TASK, headers=ETAG)
 def replace_task(body: dict[str, Any], task_id: str) -> Response:
@@ -159,7 +159,7 @@ def replace_task(body: dict[str, Any], task_id: str) -> Response:
     parameters=[TASK_ID],
     errors=("task_not_found", "precondition_failed", "auth_revoked"),
 )
-@blueprint.doc(parameters=[IF_MATCH], requestBody=PATCH_TYPES)
+@blueprint.doc(headers=[IF_MATCH], requestBody=PATCH_TYPES)
 @blueprint.arguments(TaskPatchSchema)
 @blueprint.response(200, TaskSchema, example=PATCHED_TASK, headers=ETAG)
 def update_task(body: dict[str, Any], task_id: str) -> Response:
@@ -178,7 +178,7 @@ def update_task(body: dict[str, Any], task_id: str) -> Response:
     parameters=[TASK_ID],
     errors=("task_not_found", "precondition_failed", "auth_revoked"),
 )
-@blueprint.doc(parameters=[IF_MATCH])
+@blueprint.doc(headers=[IF_MATCH])
 @blueprint.response(204)
 def delete_task(task_id: str) -> Response:
     """Delete a task.

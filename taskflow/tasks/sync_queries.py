@@ -7,10 +7,13 @@ from taskflow.tasks.sql import task_json
 
 KEPT_DAYS = 30  # how long deletions are known
 
-# What a backup that was restored does not share with the database that it was taken from.
+# A backup that was restored differs in one of these from the database that it was taken from:
+# initdb, the recovery of a base backup, a copy of the database, or tables that were filled anew.
 _HISTORY = """
-SELECT concat_ws('-', system_identifier, timeline_id, 'users'::regclass::oid)
-FROM pg_control_system(), pg_control_checkpoint()
+SELECT concat_ws('-', system_identifier, timeline_id, pg_database.oid,
+                 pg_relation_filenode('users'))
+FROM pg_control_system(), pg_control_checkpoint(), pg_database
+WHERE datname = current_database()
 """
 
 _LIST_CHANGES = f"""

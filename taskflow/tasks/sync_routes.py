@@ -48,7 +48,7 @@ from taskflow.tasks.sync_schemas import (
         "auth_revoked",
     ),
 )
-@blueprint.doc(parameters=[IDEMPOTENCY_KEY])
+@blueprint.doc(headers=[IDEMPOTENCY_KEY])
 @blueprint.arguments(BatchSchema, example=BATCH)
 @blueprint.response(200, WrittenBatchSchema, example=WRITTEN_BATCH, headers=REPLAYED)
 def write_batch(body: dict[str, Any]) -> Response:
@@ -67,12 +67,12 @@ def write_batch(body: dict[str, Any]) -> Response:
     if batch.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     else:
-        metrics.tasks_created.inc(len(batch.created))
+        metrics.tasks_created.inc(by=len(batch.created))
     return response
 
 
 @blueprint.route("/changes", methods=["GET"], errors=("changes_expired", "auth_revoked"))
-@blueprint.doc(parameters=[IF_NONE_MATCH])
+@blueprint.doc(headers=[IF_NONE_MATCH])
 @blueprint.arguments(ChangesQuerySchema, location="query")
 @blueprint.response(200, ChangesSchema, example=CHANGES, headers=ETAG)
 @blueprint.alt_response(304, headers=ETAG)
@@ -82,14 +82,15 @@ def list_changes(query: dict[str, Any]) -> Response:
     Apply each page as it comes, and send `nextSince` as `since` the next time. Once `hasMore` is
     false, you have exactly the tasks that there are. Begin without `since`, and after a 410.
     """
+    caller = request_context().caller
     changed = changes.list_changes(
-        request_context().caller,
+        caller,
         query.get("since"),
         query["limit"],
         components().config.jwt_secrets,
-        known_change_number(request),
+        known_change_number(request, caller.user_id),
     )
-    tag = collection_etag(request, changed.change_number)
+    tag = collection_etag(request, caller.user_id, changed.change_number)
     if is_known(request, tag):
         return not_modified(tag)
     rest = {
@@ -102,7 +103,7 @@ def list_changes(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/summary", methods=["GET"], errors=("auth_revoked",))
-@blueprint.doc(parameters=[IF_NONE_MATCH])
+@blueprint.doc(headers=[IF_NONE_MATCH])
 @blueprint.response(200, SummarySchema, example=SUMMARY, headers=ETAG)
 @blueprint.alt_response(304, headers=ETAG)
 def get_summary() -> Response:
@@ -111,9 +112,9 @@ def get_summary() -> Response:
     Counts all tasks by status, priority and tag, and those that are overdue: due before now and
     not completed. A plain day is over when it is over in UTC.
     """
-    limit = components().config.max_tasks_per_user
-    number, overdue, text = changes.summarize_tasks(request_context().caller, limit)
-    tag = collection_etag(request, number, overdue)
+    limit, caller = components().config.max_tasks_per_user, request_context().caller
+    number, overdue, text = changes.summarize_tasks(caller, limit)
+    tag = collection_etag(request, caller.user_id, number, overdue, limit)
     return not_modified(tag) if is_known(request, tag) else json_response(text, ETag=tag)
 
 

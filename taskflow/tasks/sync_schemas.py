@@ -1,14 +1,15 @@
 """Schemas of batches, the feed of changes and the summary, with their examples."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields
+from marshmallow.error_store import merge_errors
 
-from taskflow.http.fields import Text
 from taskflow.tasks.schemas import (
     NEW_TASK,
+    PATCHED_TASK,
     TASK,
+    TASK_PATCH,
     Limit,
     TaskCreationSchema,
     TaskFieldsSchema,
@@ -18,10 +19,16 @@ from taskflow.tasks.schemas import (
 MAX_ITEMS = 100
 _LISTS = ("create", "update", "delete")
 _LARGEST_VERSION = 2**31 - 1
+_UP_TO_100 = {"maxItems": MAX_ITEMS}
 
 # A test sends these examples and compares the answers with them.
-BATCH = {"create": [NEW_TASK]}
-WRITTEN_BATCH = {"created": [TASK], "updated": [], "deleted": []}
+BATCH = {
+    "create": [NEW_TASK],
+    "update": [{"id": TASK["id"], "version": 1, **TASK_PATCH}],
+    "delete": [],
+}
+_CREATED = {**TASK, "id": "01a20cbe-3b0f-7a52-9d1c-52f1f2a8e3c4", "version": 2}
+WRITTEN_BATCH = {"created": [_CREATED], "updated": [PATCHED_TASK], "deleted": []}
 CHANGES = {"changed": [TASK], "deleted": [], "nextSince": "n3iVf0rO…", "hasMore": False}
 SUMMARY = {
     "total": 1,
@@ -45,10 +52,15 @@ class Version(fields.Integer):
         return value if 0 < value <= _LARGEST_VERSION else 0
 
 
+def _task_id() -> fields.String:
+    """Return the field of a task's id; what is no UUID names no task, as in a path."""
+    return fields.String(required=True, metadata={"format": "uuid"})
+
+
 class BatchUpdateSchema(TaskFieldsSchema):
     """A task to update, and the fields to change."""
 
-    id = Text(0, 1000, required=True, metadata={"format": "uuid"})  # type: ignore[assignment]
+    id = _task_id()  # type: ignore[assignment]
     version = Version()
 
     def load(self, data: Any, **kwargs: Any) -> Any:
@@ -69,7 +81,7 @@ class BatchDeletionSchema(Schema):
 
         unknown = RAISE
 
-    id = Text(0, 1000, required=True, metadata={"format": "uuid"})
+    id = _task_id()
     version = Version()
 
 
@@ -81,31 +93,45 @@ class BatchSchema(Schema):
 
         unknown = RAISE
 
-    create = fields.List(fields.Nested(TaskCreationSchema), load_default=list)
-    update = fields.List(fields.Nested(BatchUpdateSchema), load_default=list)
-    delete = fields.List(fields.Nested(BatchDeletionSchema), load_default=list)
+    create = fields.List(fields.Nested(TaskCreationSchema), load_default=list, metadata=_UP_TO_100)
+    update = fields.List(fields.Nested(BatchUpdateSchema), load_default=list, metadata=_UP_TO_100)
+    delete = fields.List(fields.Nested(BatchDeletionSchema), load_default=list, metadata=_UP_TO_100)
 
     def load(self, data: Any, **kwargs: Any) -> Any:
         """Load a batch that has 1 to 100 items and names no task twice."""
-        count = sum(len(data[name]) for name in _LISTS if isinstance(data.get(name), list))
+        count = sum(len(_items(data, name)) for name in _LISTS)
         if count > MAX_ITEMS:  # before all of them are validated
             raise ValidationError({"body": [f"Must contain at most {MAX_ITEMS} items."]})
-        loaded = super().load(data, **kwargs)
-        if not count:
-            raise ValidationError({"body": ["Must contain at least one item."]})
-        if repeated := dict(_repeated_ids(loaded)):
-            raise ValidationError(repeated)
+        messages, loaded = _repeated_ids(data), None
+        try:
+            loaded = super().load(data, **kwargs)
+        except ValidationError as error:
+            messages = merge_errors(error.messages, messages)  # type: ignore[no-untyped-call]
+        if not count and not messages:
+            messages = {"body": ["Must contain at least one item."]}
+        if messages:
+            raise ValidationError(messages)
         return loaded
 
 
-def _repeated_ids(batch: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, Any]]:
+def _items(batch: dict[str, Any], name: str) -> list[Any]:
+    items = batch.get(name)
+    return items if isinstance(items, list) else []
+
+
+def _repeated_ids(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return a message for each item with the id of an item before it."""
     seen: set[str] = set()
+    messages: dict[str, Any] = {}
     for name in ("update", "delete"):
-        for place, item in enumerate(batch[name]):
-            task_id = item["id"].lower()
-            if task_id in seen:
-                yield name, {place: {"id": ["Must not be named twice."]}}
-            seen.add(task_id)
+        for place, item in enumerate(_items(batch, name)):
+            task_id = item.get("id") if isinstance(item, dict) else None
+            if not isinstance(task_id, str):
+                continue
+            if task_id.lower() in seen:
+                messages.setdefault(name, {})[place] = {"id": ["Must not be named twice."]}
+            seen.add(task_id.lower())
+    return messages
 
 
 class WrittenBatchSchema(Schema):
@@ -119,7 +145,7 @@ class WrittenBatchSchema(Schema):
 class ChangesQuerySchema(Schema):
     """Where to go on in the feed of changes."""
 
-    since = Text(1, 2000, metadata={"description": "The nextSince of the page before."})
+    since = fields.String(metadata={"description": "The nextSince of the page before."})
     limit = Limit(most=500, load_default=100)
 
 

@@ -169,3 +169,126 @@ def test_an_account_can_be_deleted_while_it_is_used(app: Flask, sql: Callable[..
         assert answers[0].status_code == 204
         assert set(statuses(answers)) <= {201, 204, 401, 404}
     assert sql("SELECT count(*) FROM tasks") == [(0,)]
+
+
+def test_the_task_limit_holds_for_concurrent_batches(app_with: Callable[..., Flask]) -> None:
+    user = User(app_with(max_tasks_per_user=10), "limited@example.com")
+    batch = {"create": [{"title": "x"}] * 3}
+    calls = [lambda: user.post("/tasks/batch", batch)] * 5 + [
+        lambda: user.post("/tasks", {"title": "x"})
+    ] * 5
+    for _ in range(3):
+        statuses_seen = statuses(at_once(calls))
+        assert set(statuses_seen) <= {200, 201, 403}
+        held = user.get("/tasks?limit=100").json["data"]
+        assert len(held) == 3 * statuses_seen[200] + statuses_seen[201]
+        assert 8 <= len(held) <= 10
+        # Replacing all tasks by as many leaves no room for anything between.
+        swap = {"create": batch["create"] * 3, "delete": [{"id": task["id"]} for task in held]}
+        answers = at_once([lambda s=swap: user.post("/tasks/batch", s)] * 3 + calls[-3:])
+        assert statuses(answers[:3]) == {200: 1, 404: 2}
+        assert len(user.get("/tasks?limit=100").json["data"]) <= 10
+        user.post("/tasks/batch", {"delete": [
+            {"id": task["id"]} for task in user.get("/tasks?limit=100").json["data"]
+        ]})  # fmt: skip
+        assert user.titles() == []
+
+
+def test_a_version_lets_one_of_many_concurrent_batches_win(alice: User) -> None:
+    tasks = [alice.task(title=f"T{number}") for number in range(4)]
+    for _ in range(5):
+        versions = {t["id"]: t["version"] for t in alice.get("/tasks").json["data"]}
+        bodies = [
+            {
+                "create": [{"title": f"by {n}"}],
+                "update": [
+                    {"id": task["id"], "version": versions[task["id"]], "title": f"by {n}"}
+                    for task in (tasks if n % 2 else reversed(tasks))
+                ],
+            }
+            for n in range(THREADS)
+        ]
+        answers = at_once([lambda b=body: alice.post("/tasks/batch", b) for body in bodies])
+        assert statuses(answers) == {200: 1, 412: THREADS - 1}
+        [winner] = [answer.json for answer in answers if answer.status_code == 200]
+        titles = alice.titles("?limit=100")
+        assert titles.count(winner["updated"][0]["title"]) == 5
+        alice.delete(f"/tasks/{winner['created'][0]['id']}")
+
+
+def test_batches_and_single_updates_lose_no_field(alice: User) -> None:
+    task = alice.task()
+    path = f"/tasks/{task['id']}"
+    changes = {"title": "New", "description": "New", "priority": "high", "tags": ["new"]}
+    calls = [lambda c=c: alice.patch(path, dict([c])) for c in list(changes.items())[:2]]
+    calls += [
+        lambda c=c: alice.post("/tasks/batch", {"update": [{"id": task["id"], c[0]: c[1]}]})
+        for c in list(changes.items())[2:]
+    ]
+    assert statuses(at_once(calls)) == {200: 4}
+    after = alice.get(path).json
+    assert {name: after[name] for name in changes} == changes
+    assert after["version"] == task["version"] + 4
+
+
+def test_concurrent_batches_with_one_key_write_once(alice: User, sql: Callable[..., Any]) -> None:
+    for number in range(5):
+        gone = alice.task()
+        headers = {"Idempotency-Key": f"key-{number}"}
+        body = {"create": [{"title": "A"}, {"title": "B"}], "delete": [{"id": gone["id"]}]}
+        if number % 2:  # a key that has expired counts as none
+            alice.post("/tasks", {"title": "x"}, headers=headers)
+            sql("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
+        answers = at_once([lambda: alice.post("/tasks/batch", body, headers=headers)] * THREADS)
+        assert statuses(answers) == {200: THREADS}
+        assert len({answer.text for answer in answers}) == 1
+        replayed = [answer.headers.get("Idempotency-Replayed") for answer in answers]
+        assert Counter(replayed) == {None: 1, "true": THREADS - 1}
+        assert alice.titles("?limit=100").count("A") == number + 1
+
+
+def test_one_key_is_one_request_for_concurrent_routes(alice: User) -> None:
+    for number in range(5):
+        headers = {"Idempotency-Key": f"key-{number}"}
+        batch = {"create": [{"title": "x"}]}
+        answers = at_once(
+            [
+                lambda: alice.post("/tasks/batch", batch, headers=headers),
+                lambda: alice.post("/tasks", {"title": "x"}, headers=headers),
+            ]
+            * 4
+        )
+        assert statuses(answers) in ({200: 4, 422: 4}, {201: 4, 422: 4})
+        assert len(alice.titles()) == number + 1
+
+
+def test_concurrent_restores_restore_once(app_with: Callable[..., Flask]) -> None:
+    user = User(app_with(max_tasks_per_user=2), "limited@example.com")
+    tasks = [user.task() for _ in range(2)]
+    for task in tasks:
+        user.delete(f"/tasks/{task['id']}")
+    user.task()
+    for _ in range(3):
+        calls = [lambda t=t: user.post(f"/tasks/{t['id']}/restore") for t in tasks] * 4
+        answers = at_once(calls)
+        assert statuses(answers) == {200: 4, 403: 4}
+        restored = {answer.text for answer in answers if answer.status_code == 200}
+        assert len(restored) == 1
+        [task_id] = {answer.json["id"] for answer in answers if answer.status_code == 200}
+        assert len(user.titles()) == 2
+        assert user.delete(f"/tasks/{task_id}").status_code == 204
+
+
+def test_an_update_that_is_refused_in_a_race_leaves_the_tag_of_the_list(
+    alice: User, sql: Callable[..., Any]
+) -> None:
+    task = alice.task()
+    path = f"/tasks/{task['id']}"
+    for _ in range(5):
+        tag = alice.get(path).headers["ETag"]
+        [(before,)] = sql("SELECT change_number FROM users")
+        answers = at_once(
+            [lambda t=tag: alice.patch(path, {"title": "x"}, headers={"If-Match": t})] * THREADS
+        )
+        assert statuses(answers) == {200: 1, 412: THREADS - 1}
+        assert sql("SELECT change_number FROM users") == [(before + 1,)]

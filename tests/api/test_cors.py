@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from taskflow.config import ConfigError, load_config
 from tests.support.credentials import PASSWORD
 from tests.support.users import User
 
@@ -28,7 +29,7 @@ def test_a_preflight_needs_no_token_and_spends_no_budget(open_app: Flask) -> Non
                 "Access-Control-Request-Headers": "authorization, if-match, x-csrf-token",
             },
         )
-        assert response.status_code == 200
+        assert (response.status_code, response.data) == (204, b"")
         headers = response.headers
         assert headers["Access-Control-Allow-Origin"] == ORIGIN
         assert headers["Access-Control-Allow-Credentials"] == "true"
@@ -37,6 +38,83 @@ def test_a_preflight_needs_no_token_and_spends_no_budget(open_app: Flask) -> Non
         assert allowed == {"authorization", "if-match", "x-csrf-token"}
         assert headers["Access-Control-Max-Age"] == "600"
         assert "X-RateLimit-Limit" not in headers
+
+
+PREFLIGHT = {
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "content-type,idempotency-key,if-none-match,x-csrf-token",
+}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/nowhere", "/api/v1/tasks/", "/api/v2/tasks", "/api/v1/tasks/x/y", "/health", "/metrics",
+     "/docs", "/api/v1/auth/login", "/api/v1/tasks/%00", "//api/v1/tasks"],
+)  # fmt: skip
+def test_a_preflight_from_a_listed_origin_is_granted_for_every_path(
+    open_app: Flask, path: str
+) -> None:
+    client = open_app.test_client()
+    response = client.options(path, headers={"Origin": ORIGIN, **PREFLIGHT})
+    assert response.status_code == 204
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+    allowed = response.headers["Access-Control-Allow-Headers"]
+    assert set(allowed.split(", ")) == set(PREFLIGHT["Access-Control-Request-Headers"].split(","))
+    assert "POST" in response.headers["Access-Control-Allow-Methods"]
+    assert "Origin" in response.headers["Vary"]
+    assert response.headers["X-Correlation-ID"]
+    refused = client.options(path, headers={"Origin": "https://evil.example.com", **PREFLIGHT})
+    assert "Access-Control-Allow-Origin" not in refused.headers
+    # The page sees the request's own 404.
+    answer = client.post(path, headers={"Origin": ORIGIN}, json={})
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+ORIGINS = [
+    "https://app.example.com", "http://localhost:5173", "http://[::1]:5173", "http://127.0.0.1",
+    "https://xn--mnchen-3ya.example", "https://app.example.com.", "http://app.example.com:443",
+    "https://under_score.example.com:65535", "capacitor://localhost", "tauri://localhost",
+    "ionic://localhost", "https://tauri.localhost", "app://.",
+    "chrome-extension://gighmmpiobklfepjocnamgkkbiglidom",
+    "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc",
+    "safari-web-extension://E5C8E9A7-7C34-4F4A-9D2B-5A1B0C6D7E8F",
+    "vscode-webview://1a2b3c", "http://[2001:db8::1]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_every_origin_that_a_browser_sends_can_be_listed(
+    app_with: Callable[..., Flask], origin: str
+) -> None:
+    listed = load_config(False, {"CORS_ORIGINS": f"https://other.example, {origin}"}).cors_origins
+    client = app_with(cors_origins=listed).test_client()
+    for answer in (
+        client.get("/health/live", headers={"Origin": origin}),
+        client.options("/api/v1/tasks", headers={"Origin": origin, **PREFLIGHT}),
+        client.get("/nowhere", headers={"Origin": origin}),
+    ):
+        assert answer.headers["Access-Control-Allow-Origin"] == origin
+    for other in (f"{origin}x", f"x{origin}", origin.replace(".", "x", 1) + "y", f"{origin}/"):
+        answer = client.get("/health/live", headers={"Origin": other})
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    assert "Access-Control-Allow-Origin" not in client.get("/health/live").headers
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["*", "null", "https://*", "https://*.example.com", "https://app.example.com/",
+     "https://app.example.com/x", "https://app.example.com?x", "https://app.example.com#x",
+     "https://app.example.com:443", "http://app.example.com:80", "https://app.example.com:",
+     "https://app.example.com:0", "https://app.example.com:65536", "https://app.example.com:08080",
+     "https://App.example.com", "HTTPS://app.example.com", "Capacitor://localhost",
+     "https://user@app.example.com", "https://user:pw@app.example.com", "app.example.com", "https:",
+     "https://", "//app.example.com", "file://", "data:text", "https://münchen.example",
+     "http://[::1", "http://[0:0:0:0:0:0:0:1]", "http://[::FFFF:1]", "http://127.1", "http://0x7f.1",
+     "http://127.0.0.01", "http://[127.0.0.1]", "https://a b", "1http://x"],
+)  # fmt: skip
+def test_what_no_browser_sends_as_its_origin_prevents_the_start(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^CORS_ORIGINS [^\n]*$"):
+        load_config(False, {"CORS_ORIGINS": text})
 
 
 def test_a_listed_origin_can_read_every_answer(open_app: Flask) -> None:

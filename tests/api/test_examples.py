@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from taskflow.auth.resets import make_reset_token
+from taskflow.tasks.schemas import TASK
 from tests.support.credentials import SECRET
 from tests.support.openapi import (
     follow,
@@ -22,6 +23,7 @@ from tests.support.openapi import (
 from tests.support.text import same
 
 AUTH, TASKS = "/api/v1/auth", "/api/v1/tasks"
+RESTORE = f"{TASKS}/{{task_id}}/restore"
 METRICS_TOKEN = "the-metrics-token"
 
 
@@ -34,7 +36,8 @@ def examples_of(parameters: list[dict[str, Any]], location: str) -> dict[str, An
     return {
         parameter["name"]: parameter["schema"]["examples"][0]
         for parameter in parameters
-        if parameter["in"] == location and parameter["name"] != "cursor"  # signed by the service
+        # Cursors and tokens are signed by the service.
+        if parameter["in"] == location and parameter["name"] not in ("cursor", "since")
     }
 
 
@@ -59,8 +62,10 @@ class Reader:
         [(_, listed)] = self.send(f"{AUTH}/sessions", "get")
         self._ids = {"task_id": made.json["id"], "session_id": listed.json["data"][0]["id"]}
 
-    def _body(self, example: Any) -> Any:
-        return example | {"token": self.reset_token} if self.reset_token else example
+    def _with_own_values(self, example: Any) -> str:
+        """Return the JSON of an example that names the client's own task and reset token."""
+        body = example | {"token": self.reset_token} if self.reset_token else example
+        return json.dumps(body).replace(TASK["id"], self._ids.get("task_id", ""))
 
     def send(self, path: str, method: str) -> Iterator[tuple[str, TestResponse]]:
         """Send the example of an operation in each content type, and yield the answers."""
@@ -78,7 +83,7 @@ class Reader:
                     path.format(**self._ids),
                     method=method.upper(),
                     query_string=examples_of(parameters, "query"),
-                    data=content_type and json.dumps(self._body(content["example"])),
+                    data=content_type and self._with_own_values(content["example"]),
                     content_type=content_type or None,
                     headers=headers,
                 ),
@@ -94,6 +99,8 @@ def test_example_requests_are_answered_with_the_example_answers(
         reader = Reader(document, app.test_client())
         if path != f"{AUTH}/register":
             reader.begin()
+        if path == RESTORE:
+            list(reader.send(f"{TASKS}/{{task_id}}", "delete"))
         if path == f"{AUTH}/password/reset":  # its token is signed by the service
             reader.reset_token = reset_token(sql)
         for content_type, response in reader.send(path, method):

@@ -1,8 +1,11 @@
 """A client has a budget of requests and of password checks, and sees the rest of it."""
 
 import logging
+import shutil
+import socket
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from tests.support.assertions import assert_error
 from tests.support.credentials import PASSWORD
+from tests.support.load import wait_for
 from tests.support.service import free_port
 from tests.support.users import User
 from tests.support.windows import leave_time_in_the_minute
@@ -134,3 +138,129 @@ def test_an_unreachable_storage_is_tried_again_later(
         monkeypatch.setattr("taskflow.limits.AWAY_SECONDS", 0)
         assert client.get("/openapi.json").status_code == 200
     assert caplog.text.count("Rate limits are off") == 1
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("198.51.100.7:50000", "198.51.100.7"),
+        ("6.6.6.6, 198.51.100.7:50000", "198.51.100.7"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ('"[2001:db8::1]:443"', "2001:db8::1"),
+        ("2001:DB8:0:0:0:0:0:1", "2001:db8::1"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+        ("[::ffff:c633:6407]:80", "198.51.100.7"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("unknown", "127.0.0.1"),
+        ("_hidden", "127.0.0.1"),
+        ("198.51.100.07", "127.0.0.1"),
+        ("198.51.100.7:http", "127.0.0.1"),
+        ("198.51.100.7:1:2", "127.0.0.1"),
+        ("[2001:db8::1", "127.0.0.1"),
+        ("[2001:db8::1]443", "127.0.0.1"),
+        ("198.51.100.7,", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("x" * 5000, "127.0.0.1"),
+    ],
+    ids=lambda text: (text or "nothing")[:30],
+)
+def test_the_address_of_a_client_is_canonical_and_without_a_port(
+    app_with: Callable[..., Flask], caplog: Any, forwarded: str, address: str
+) -> None:
+    client = app_with(trusted_proxies=1).test_client()
+    headers = {"X-Forwarded-For": forwarded}
+    with caplog.at_level(logging.INFO):
+        client.get("/nowhere", headers=headers)
+    assert caplog.records[-1].remoteAddr == address
+    credentials = {"email": "one@example.com", "password": PASSWORD}
+    session = client.post(f"{AUTH}/register", json=credentials, headers=headers)
+    bearer = {"Authorization": f"Bearer {session.json['accessToken']}"}
+    [session] = client.get(f"{AUTH}/sessions", headers=bearer).json["data"]
+    assert session["ipAddress"] == address
+
+
+def test_x_forwarded_for_is_believed_as_far_as_proxies_are_trusted(
+    app_with: Callable[..., Flask], caplog: Any
+) -> None:
+    headers = {"X-Forwarded-For": "192.0.2.1, 192.0.2.2, 192.0.2.3"}
+    seen = []
+    for proxies in (0, 1, 2, 3, 4):
+        with caplog.at_level(logging.INFO):
+            app_with(trusted_proxies=proxies).test_client().get("/nowhere", headers=headers)
+        seen.append(caplog.records[-1].remoteAddr)
+    assert seen == ["127.0.0.1", "192.0.2.3", "192.0.2.2", "192.0.2.1", "127.0.0.1"]
+
+
+def test_all_addresses_of_an_ipv6_network_have_one_budget(limited: Flask) -> None:
+    client = limited.test_client()
+
+    def login(address: str) -> int:
+        credentials = {"email": "one@example.com", "password": "wrong horse battery"}
+        headers = {"X-Forwarded-For": address}
+        return client.post(f"{AUTH}/login", json=credentials, headers=headers).status_code
+
+    home = [login(f"2001:db8:1:2:{n:x}::{n:x}") for n in range(1, 5)]
+    assert home == [401, 401, 401, 429]
+    assert login("[2001:db8:1:2:ffff::1]:443") == 429
+    assert login("2001:db8:1:3::1") == 401
+    mapped = [login(text) for text in ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1:1234")]
+    assert mapped == [401, 401, 401]
+    assert login("[::ffff:192.0.2.1]:1234") == 429
+    assert login("192.0.2.2") == 401
+
+
+@pytest.mark.parametrize("storage", ["memory", "redis"])
+def test_a_client_that_waits_as_long_as_it_is_told_is_served(
+    app_with: Callable[..., Flask], storage: str, request: pytest.FixtureRequest
+) -> None:
+    uri = "memory://" if storage == "memory" else request.getfixturevalue("redis")
+    app = app_with(rate_limit="1/second", rate_limit_storage=uri)
+    user = User(app, "one@example.com")
+    told = 0
+    for pause in (0.05, 0.2, 0.4, 0.6, 0.8):
+        time.sleep(pause)
+        while (response := user.get("/tasks")).status_code == 200:
+            continue
+        now, told = time.time(), told + 1
+        wait = int(response.headers["Retry-After"])
+        assert int(response.headers["X-RateLimit-Reset"]) <= now + wait + 1
+        time.sleep(wait)
+        assert user.get("/tasks").status_code == 200
+    assert told == 5
+
+
+@pytest.mark.parametrize("storage", ["memory", "redis"])
+def test_a_client_that_waits_for_the_reset_is_served(
+    app_with: Callable[..., Flask], storage: str, request: pytest.FixtureRequest
+) -> None:
+    uri = "memory://" if storage == "memory" else request.getfixturevalue("redis")
+    user = User(app_with(rate_limit="1/second", rate_limit_storage=uri), "one@example.com")
+    for pause in (0.1, 0.3, 0.7):
+        time.sleep(pause)
+        while (response := user.get("/tasks")).status_code == 200:
+            continue
+        time.sleep(max(int(response.headers["X-RateLimit-Reset"]) - time.time(), 0))
+        assert user.get("/tasks").status_code == 200
+
+
+@pytest.fixture
+def redis() -> Iterator[str]:
+    """Run redis, and return its URL."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis is not installed")
+    port = free_port()
+    server = subprocess.Popen(
+        [program, "--port", str(port), "--save", ""], stdout=subprocess.DEVNULL
+    )
+    wait_for(lambda: _listens(port), 10)
+    yield f"redis://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -236,3 +236,99 @@ def test_a_list_holds_only_the_users_own_tasks(alice: User, bob: User) -> None:
     bob.task(title="Bob's")
     for query in itertools.chain([""], (f"?sort={sort}" for sort in SORTS), ["?q=s"]):
         assert alice.titles(query) == ["Alice's"]
+
+
+def test_an_unchanged_list_is_304(alice: User) -> None:
+    task = alice.task(title="A")
+    alice.task(title="B")
+    first = alice.get("/tasks?limit=1")
+    for query in ("", "?limit=1", f"?limit=1&cursor={first.json['nextCursor']}", "?q=nothing"):
+        tag = alice.get(f"/tasks{query}").headers["ETag"]
+        assert tag.startswith('W/"')
+        gzipped = f'{tag[:-1]}-gzip"'
+        for value in (tag, tag.removeprefix("W/"), f'"x" ,{tag}', "*", " * ", gzipped):
+            response = alice.get(f"/tasks{query}", headers={"If-None-Match": value})
+            assert (response.status_code, response.data) == (304, b""), value
+            assert response.headers["ETag"] == tag
+            assert response.headers["Cache-Control"] == "private, no-cache"
+        alice.patch(f"/tasks/{task['id']}", {"title": "C"})
+        assert alice.get(f"/tasks{query}", headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_the_tag_of_a_list_differs_by_query_and_user(alice: User, bob: User) -> None:
+    """A browser's cache must not show one user the tasks of another."""
+    alice.task()
+    bob.task()
+    tag = alice.get("/tasks").headers["ETag"]
+    for user, query in (
+        (bob, ""),
+        (alice, "?limit=20"),
+        (alice, "?sort=title"),
+        (bob, "?limit=20"),
+    ):
+        response = user.get(f"/tasks{query}", headers={"If-None-Match": tag})
+        assert response.status_code == 200
+        assert len(response.json["data"]) == 1
+        assert response.headers["ETag"] != tag
+
+
+def test_every_change_of_a_task_changes_the_tag_of_a_list(
+    alice: User, bob: User, sql: Callable[..., Any]
+) -> None:
+    task = alice.task()
+    path = f"/tasks/{task['id']}"
+    writes: list[Callable[[], Any]] = [
+        lambda: alice.task(),
+        lambda: alice.patch(path, {"title": "New"}),
+        lambda: alice.delete(path),
+        lambda: alice.post(f"{path}/restore"),
+        lambda: alice.post("/tasks/batch", {"update": [{"id": task["id"], "title": "Newer"}]}),
+        lambda: alice.post("/tasks/batch", {"delete": [{"id": task["id"]}]}),
+        lambda: sql("UPDATE tasks SET priority = 'low'"),
+        lambda: sql("INSERT INTO tasks (user_id, title) VALUES (%s, 'x')", alice.id),
+        lambda: sql("DELETE FROM tasks WHERE title = 'x'"),
+    ]
+    for write in writes:
+        tag = alice.get("/tasks").headers["ETag"]
+        bob.task()
+        assert alice.get("/tasks", headers={"If-None-Match": tag}).status_code == 304
+        write()
+        assert alice.get("/tasks", headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_a_refused_write_leaves_the_tag_of_a_list(alice: User, bob: User) -> None:
+    task, other = alice.task(), bob.task()
+    path, stale = f"/tasks/{task['id']}", {"If-Match": '"99"'}
+    batch = {"create": [{"title": "x"}], "update": [{"id": task["id"], "version": 9, "title": "y"}]}
+    tag = alice.get("/tasks").headers["ETag"]
+    for response, status in (
+        (alice.post("/tasks", {"title": ""}), 400),
+        (alice.patch(path, {"title": "x"}, headers=stale), 412),
+        (alice.delete(path, headers=stale), 412),
+        (alice.patch(f"/tasks/{other['id']}", {"title": "x"}), 404),
+        (alice.delete(f"/tasks/{other['id']}"), 404),
+        (alice.post(f"/tasks/{other['id']}/restore"), 404),
+        (alice.post("/tasks/batch", batch), 412),
+        (alice.patch(path, {"id": task["id"]}), 200),  # only read-only fields
+    ):
+        assert response.status_code == status
+        assert alice.get("/tasks").headers["ETag"] == tag
+
+
+@pytest.mark.parametrize("number", ["01", "001", "9999999999", "99999999999999999999", "+1", "1 "])
+def test_a_tag_that_the_service_never_sent_is_unknown(alice: User, number: str) -> None:
+    alice.task()
+    for path in ("/tasks", "/tasks/changes", "/tasks/summary"):
+        tag = alice.get(path).headers["ETag"]
+        _, _, rest = tag.removeprefix('W/"').partition("-")
+        response = alice.get(path, headers={"If-None-Match": f'W/"{number}-{rest}'})
+        assert response.status_code == (400 if " " in number else 200)
+        assert response.status_code == 400 or response.headers["ETag"] == tag
+        assert path != "/tasks" or " " in number or len(response.json["data"]) == 1
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/tasks/changes", "/tasks/summary"])
+@pytest.mark.parametrize("value", ["x", '"', "W/", '"a" "b"', 'w/"a"', "*, *", "5"])
+def test_a_malformed_if_none_match_is_refused(alice: User, path: str, value: str) -> None:
+    response = alice.get(path, headers={"If-None-Match": value})
+    assert_error(response, 400, "validation_error", "If-None-Match")

@@ -1,10 +1,9 @@
 """Every request is logged as one JSON line, which has no secret in it."""
 
-import contextlib
 import json
 import logging
 import re
-import sys
+import select
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,19 +13,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from taskflow.logs import CorrelationIdFilter, json_formatter, log_config
+from taskflow.output import StdoutHandler
 from tests.support.credentials import PASSWORD
 from tests.support.users import User
-
-
-class StdoutHandler(logging.StreamHandler[Any]):
-    """Writes to what stdout is at the moment, because pytest replaces it."""
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> Any:
-        return sys.stdout
 
 
 def stdout_handler() -> logging.Handler:
@@ -93,15 +82,46 @@ def test_a_request_is_logged_as_one_line(alice: User, lines: Lines) -> None:
     }
 
 
-def test_a_request_succeeds_when_its_line_cannot_be_written(
-    alice: User, lines: Lines, monkeypatch: pytest.MonkeyPatch
+def test_the_line_of_an_error_names_its_code(alice: User, lines: Lines) -> None:
+    alice.get("/tasks/x")
+    alice.get("/tasks")
+    refused, served = lines.requests()[-2:]
+    assert refused["errorCode"] == "task_not_found"
+    assert "errorCode" not in served
+
+
+@pytest.mark.parametrize(
+    ("character", "kept"),
+    [("a", 1024), ("é", 1024), ("日", 1024), ("\N{ROCKET}", 682), ("\x01", 400), ('"', 1024),
+     ("\u2028", 400)],
+    ids=["ASCII", "Latin", "Han", "emoji", "control characters", "quotes", "line separators"],
+)  # fmt: skip
+def test_a_long_path_is_cut_and_its_line_fits_into_one_write(
+    client: FlaskClient, lines: Lines, character: str, kept: int
 ) -> None:
-    full = open("/dev/full", "w", buffering=1)  # noqa: SIM115
-    monkeypatch.setattr(sys, "stdout", full)
-    assert alice.get("/tasks").status_code == 200
-    with contextlib.suppress(OSError):
-        full.close()
-    assert alice.get("/tasks").status_code == 200  # the stream is closed now
+    path = "/" + character * 2000
+    client.get(path)
+    [line] = lines.requests()
+    assert kept <= len(line["path"]) <= 1024
+    assert path.startswith(line["path"])
+    assert line["status"] == 404
+    assert len(lines.raw.encode()) <= select.PIPE_BUF
+
+
+def test_a_long_stack_is_cut_in_its_middle(app: Flask, lines: Lines) -> None:
+    def fail(depth: int) -> None:
+        if depth:
+            fail(depth - 1)
+        raise ValueError("the end of a long story" + "!" * 5000)
+
+    try:
+        fail(50)
+    except ValueError:
+        logging.getLogger("taskflow.test").exception("failed")
+    [line] = lines.lines
+    assert line["exc_info"].startswith("Traceback (most recent call last)")
+    assert line["exc_info"].endswith("!")
+    assert len(lines.raw.encode()) <= select.PIPE_BUF
 
 
 def test_the_query_string_is_not_logged(alice: User, lines: Lines) -> None:
@@ -159,13 +179,16 @@ def test_a_line_is_valid_json_whatever_it_contains(app: Flask, lines: Lines) -> 
     logger.propagate = False  # pytest can't keep a surrogate
     logger.addHandler(stdout_handler())
     logger.warning("a\nb \ud800 %s", "\x00", extra={"when": datetime.now(UTC), "odd": 1j})
+    logger.warning("\u2028 \x85 \x9b é")
     try:
         raise ValueError("two\nlines")
     except ValueError:
         logger.exception("failed")
     assert lines.lines[0]["message"] == "a\nb \ud800 \x00"
-    assert re.search(r"Traceback .*two\nlines", lines.lines[1]["exc_info"], re.DOTALL)
-    assert lines.lines[1]["correlationId"] is None
+    assert lines.lines[1]["message"] == "\u2028 \x85 \x9b é"
+    assert "\x9b" not in lines.raw  # begins a terminal's control sequences
+    assert re.search(r"Traceback .*two\nlines", lines.lines[2]["exc_info"], re.DOTALL)
+    assert lines.lines[2]["correlationId"] is None
 
 
 @pytest.mark.parametrize("level", ["debug", "error"])

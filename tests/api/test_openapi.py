@@ -68,6 +68,7 @@ def test_every_operation_has_a_name_and_a_summary_of_its_own(document: dict[str,
         "resetPassword", "changeEmail",
         "listSessions", "revokeSession", "listTasks", "createTask", "getTask", "replaceTask",
         "updateTask", "deleteTask", "getHealth", "getLiveness", "getMetrics",
+        "writeBatch", "listChanges", "getSummary", "restoreTask",
     }  # fmt: skip
     summaries = [operation["summary"] for _, _, operation in operations(document)]
     assert len(names) == len(set(summaries)) == len(summaries)
@@ -202,7 +203,14 @@ def test_the_document_describes_parameters_headers_and_bodies(document: dict[str
 
     listing = parameters("/api/v1/tasks", "get")
     assert {"limit", "cursor", "sort", "status", "priority", "tag", "dueBefore", "dueAfter",
-            "q"} <= set(listing)  # fmt: skip
+            "q", "If-None-Match"} <= set(listing)  # fmt: skip
+    changes = parameters("/api/v1/tasks/changes", "get")
+    assert set(changes) == {"since", "limit", "If-None-Match"}
+    assert changes["limit"]["schema"] == {
+        "type": "integer", "default": 100, "minimum": 1, "maximum": 500, "examples": [50],
+    }  # fmt: skip
+    assert "If-None-Match" in parameters("/api/v1/tasks/summary", "get")
+    assert "Idempotency-Key" in parameters("/api/v1/tasks/batch", "post")
     assert listing["limit"]["schema"] == {
         "type": "integer", "default": 20, "minimum": 1, "maximum": 100, "examples": [50],
     }  # fmt: skip

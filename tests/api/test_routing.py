@@ -99,7 +99,7 @@ def test_a_new_route_is_documented(alice: User, client: FlaskClient) -> None:
     operation = document["paths"]["/api/v1/notes"]["post"]
     assert (operation["operationId"], operation["summary"]) == ("createNote", "Create a note")
     assert set(operation["responses"]) == {
-        "201", "400", "401", "403", "413", "415", "429", "500", "503",
+        "201", "400", "401", "403", "408", "413", "415", "429", "500", "503",
     }  # fmt: skip
     assert {"csrf_failed", "rate_limited", "invalid_json"} <= set(operation["x-error-codes"])
     assert "Note" in json.dumps(operation["requestBody"])

@@ -154,7 +154,7 @@ def test_statements_run_with_the_settings_of_the_service(
         load.send(client, "GET", path)
     figures(load.record)
     assert task["createdAt"].endswith("+00:00")
-    assert task["dueDate"] == "2029-12-31T18:15:00+00:00"
+    assert task["dueDate"] == "2029-12-31T18:15:00.000000+00:00"
     _, *cut_off, _ = load.record.answers
     assert [(a.status, a.code) for a in cut_off] == [(503, "query_timeout")] * 3
     assert all(0.4 < a.seconds < 4 for a in cut_off)

@@ -39,12 +39,14 @@ REFUSALS = [
     (f"PATCH {TASK}", [400], "the 52nd of May"),
 ]
 ACCEPTED: list[Any] = ["2xx", "3xx", 401, 403, 404, 409, 429, "5xx"]  # Schemathesis's own list
+REJECTED: list[Any] = [400, 401, 403, 404, 406, 422, 428, "5xx"]  # Schemathesis's own list
 # Checks that report right answers as wrong.
 EXCLUDED = [
     (f"POST {AUTH}/refresh", "ignored_auth", "an empty cookie beside a good bearer is none"),
     (f"POST {AUTH}/logout", "ignored_auth", "an empty cookie beside a good bearer is none"),
 ]
 # The coverage phase can't generate an ETag, and sends 0.
+TAGGED = (TASKS, TASK, f"{TASKS}/changes", f"{TASKS}/summary")
 PARAMETERS = {"header.If-Match": "*", "header.If-None-Match": '"0"'}
 
 
@@ -83,8 +85,11 @@ def config(headers: dict[str, str]) -> str:
         lines += [f"checks.positive_data_acceptance.expected-statuses = {ACCEPTED + statuses}"]
     for name, check, _why in EXCLUDED:
         lines += ["[[operations]]", f'include-name = "{name}"', f"checks.{check}.enabled = false"]
-    lines += ["[[operations]]", f'include-path = "{TASK}"', "[operations.parameters]"]
-    lines += [f'"{name}" = {json.dumps(value)}' for name, value in PARAMETERS.items()]
+    lines += ["[[operations]]", f'include-path = "{TASKS}/changes"']
+    lines += [f"checks.negative_data_rejection.expected-statuses = {[*REJECTED, 410]}"]
+    for path in TAGGED:
+        lines += ["[[operations]]", f'include-path = "{path}"', "[operations.parameters]"]
+        lines += [f'"{name}" = {json.dumps(value)}' for name, value in PARAMETERS.items()]
     return "\n".join(lines)
 
 

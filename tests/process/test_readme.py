@@ -31,7 +31,7 @@ CODE_BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 def test_the_tour_prints_the_answers_that_it_shows(config: Config, tmp_path: Path) -> None:
     tour = README + (DOCS / "api.md").read_text()
     steps = STEP.findall(tour)
-    assert len(steps) == 10
+    assert len(steps) == 12
     with serving(config.database_url or "") as service:
         shown = [comparable(answer) for _, answer in steps]
         assert run_tour([commands for commands, _ in steps], service, tmp_path) == shown

@@ -93,6 +93,15 @@ def test_an_invalid_value_prevents_the_start_and_names_its_variable(
         load_config(production=True, environ={**PRODUCTION, variable: value})
 
 
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [("warn", "warning"), ("WARN", "warning"), ("Warning", "warning"), ("DEBUG", "debug")],
+)
+def test_a_log_level_may_be_abbreviated_and_in_any_case(text: str, level: str) -> None:
+    config = load_config(production=True, environ={**PRODUCTION, "LOG_LEVEL": text})
+    assert config.log_level == level
+
+
 def test_the_defaults_match_the_contract() -> None:
     production = load_config(production=True, environ=PRODUCTION)
     development = load_config(production=False, environ={})

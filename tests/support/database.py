@@ -5,7 +5,7 @@ from typing import Any
 import psycopg2
 
 
-def run_sql(url: str, sql: str, params: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
+def run_sql(url: str, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
     """Run a statement on a connection of its own, and return its rows."""
     conn = psycopg2.connect(url)
     try:

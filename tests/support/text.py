@@ -5,6 +5,7 @@ import re
 CHANGING = (
     (r"eyJ[\w.-]+|eyJ…", "TOKEN"),
     (r'"csrfToken":"[\w-]+"', '"csrfToken":"…"'),
+    (r'"nextSince":"[^"]+"', '"nextSince":"…"'),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
     (r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "TIME"),
     (r'"latencyMs":[\d.]+', '"latencyMs":0'),

@@ -67,7 +67,8 @@ class DeclarationPlugin(BasePlugin):
             self._complete_responses(operation, declaration)
 
     def _complete_parameters(self, operation: Operation) -> None:
-        parameters = list(operation.get("parameters", ()))
+        # flask-smorest would put a view's own parameters in the place of its query's.
+        parameters = [*operation.get("parameters", ()), *operation.pop("headers", ())]
         if "csrf_failed" in operation["x-error-codes"]:
             parameters.append(CSRF_TOKEN)
         if parameters:

@@ -49,8 +49,36 @@ const page = await api.GET("/api/v1/tasks", { headers, params: { query } });
 const titles: string[] | undefined = page.data?.data.map((found) => found.title);
 const next: string | null | undefined = page.data?.nextCursor;
 
+const changes = await api.GET("/api/v1/tasks/changes", { headers });
+if (!changes.data) throw new Error(changes.error.error.message);
+const since: string = changes.data.nextSince;
+const batch = await api.POST("/api/v1/tasks/batch", {
+  headers,
+  body: {
+    create: [{ title: "Buy bread" }],
+    delete: [{ id: made.data.id, version: changes.data.changed[0].version }],
+  },
+});
+const created: number | undefined = batch.data?.created.length;
+const after = await api.GET("/api/v1/tasks/changes", {
+  headers,
+  params: { query: { since, limit: 500 } },
+});
+const deleted: string[] | undefined = after.data?.deleted;
+const restored = await api.POST("/api/v1/tasks/{task_id}/restore", {
+  headers,
+  params: { path: { task_id: made.data.id } },
+});
+const summary = await api.GET("/api/v1/tasks/summary", { headers });
+
 console.log(
   JSON.stringify({
+    created,
+    deleted: deleted?.length === 1 && deleted[0] === made.data.id,
+    restored: restored.data?.title,
+    total: summary.data?.total,
+    byStatus: summary.data?.byStatus,
+    tags: summary.data?.tags,
     status: patched.data?.status,
     titles,
     next,

@@ -23,3 +23,7 @@ console.log(error?.code === "no_such_code"); // wrong
 const status: components["schemas"]["TaskStatus"] = "done"; // wrong
 const code: components["schemas"]["ErrorCode"] = "no_such_code"; // wrong
 type Unknown = operations["destroyTask"]; // wrong
+await api.POST("/api/v1/tasks/batch", { body: { update: [{ title: "x" }] } }); // wrong
+await api.POST("/api/v1/tasks/batch", { body: { delete: [path.task_id] } }); // wrong
+await api.GET("/api/v1/tasks/changes", { params: { query: { cursor: "x" } } }); // wrong
+console.log((await api.GET("/api/v1/tasks/summary")).data?.byStatus.done); // wrong

@@ -1,0 +1,173 @@
+"""The handler that writes log lines to stdout, whole, and never waits for their reader.
+
+A line of at most `MAX_LINE` bytes goes to a pipe in one piece or not at all (POSIX, `write`), so
+that the lines of several workers are not torn into each other. Lines that a slow reader does not
+take at once wait in memory. Lines that stdout can't take are lost, with one warning on stderr.
+"""
+
+import contextlib
+import logging
+import os
+import select
+import socket
+import stat
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+MAX_LINE = select.PIPE_BUF  # bytes, with the newline: 4,096 on Linux
+MAX_WAITING = 4 * 1024 * 1024  # bytes of lines that wait for a slow reader
+FLUSH_SECONDS = 1  # for the reader of a process that ends
+REPORT_SECONDS = 10  # between two lines that say how many were lost
+
+
+class StdoutHandler(logging.Handler):
+    """Writes each line with one call, without waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fd, self._write = _writer(sys.__stdout__.fileno() if sys.__stdout__ else None)
+        self._reset()
+        self._is_torn = False  # a disk took half a line
+        self._lost = 0
+        self._has_warned = False
+        self._reported_at = float("-inf")
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._drainer: threading.Thread | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record's line, or have it wait or lose it; called with the handler's lock."""
+        try:
+            line = self.format(record)
+        except Exception:  # a bug at the call, which is logging's to report
+            self.handleError(record)
+            return
+        lost = self._lost
+        # JSON can have a lone surrogate only as an escape.
+        self._put(line.encode("utf-8", "backslashreplace") + b"\n")
+        is_taken = self._lost == lost
+        if lost and is_taken and time.monotonic() > self._reported_at + REPORT_SECONDS:
+            self._report()
+
+    def _put(self, line: bytes) -> None:
+        if self._waiting and self._pid != os.getpid():  # they are the parent's to write
+            self._reset()
+        if self._waiting or not self._send(line):
+            self._wait(line)
+
+    def _send(self, line: bytes) -> bool:
+        """Write a line if stdout takes it now; a line that it can't take at all is lost."""
+        data = b"\n" + line if self._is_torn else line
+        try:
+            written = self._write(data)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._lose(error)
+            return True
+        self._is_torn = False
+        if written < len(data):  # a full disk or a socket took a part
+            self._is_torn = stat.S_ISREG(os.fstat(self._fd).st_mode)
+            if self._is_torn:
+                self._lose(OSError("the disk took a part"))
+            else:
+                self._wait(data[written:], is_first=True)
+        return True
+
+    def _wait(self, line: bytes, is_first: bool = False) -> None:
+        if self._waiting_bytes + len(line) > MAX_WAITING:
+            self._lose(BlockingIOError("its reader takes nothing"))
+            return
+        (self._waiting.appendleft if is_first else self._waiting.append)(line)
+        self._waiting_bytes += len(line)
+        if self._drainer is None:
+            self._drainer = threading.Thread(target=self._drain, name="log", daemon=True)
+            self._drainer.start()
+
+    def _drain(self) -> None:
+        while self._waiting:
+            _wait_for_room(self._fd, 1)
+            self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        with self.lock or contextlib.nullcontext():
+            while self._waiting:
+                line = self._waiting.popleft()
+                self._waiting_bytes -= len(line)
+                if not self._send(line):
+                    self._waiting.appendleft(line)
+                    self._waiting_bytes += len(line)
+                    return
+            self._drainer = None
+
+    def _lose(self, error: OSError) -> None:
+        self._lost += 1
+        if not self._has_warned:
+            self._has_warned = True
+            _warn(f"taskflow: log lines are lost, stdout can't take them: {error}")
+
+    def _report(self) -> None:
+        self._reported_at = time.monotonic()
+        lost, self._lost = self._lost, 0
+        text = "Log lines were lost, stdout could not take them: %s"
+        record = logging.LogRecord(__name__, logging.WARNING, "", 0, text, (lost,), None)
+        self.filter(record)
+        self._put(self.format(record).encode() + b"\n")
+        if self._lost:
+            self._lost += lost
+
+    def flush(self) -> None:
+        """Give the reader of lines that wait a moment, before the process ends."""
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while self._waiting and self._pid == os.getpid() and time.monotonic() < deadline:
+            _wait_for_room(self._fd, 0.1)
+            self._send_waiting()
+
+
+def _writer(fd: int | None) -> tuple[int, Callable[[bytes], int]]:
+    """Return a descriptor and a function that writes to it.
+
+    The function returns the number of bytes written. It raises `BlockingIOError` if it would have
+    to wait, and `OSError` if nothing can be written.
+    """
+    if fd is None:  # another file may have got the number since
+        return -1, _refuse
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISSOCK(mode):
+        sock = socket.socket(fileno=os.dup(fd))
+        return sock.fileno(), lambda data: sock.send(data, socket.MSG_DONTWAIT)
+    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        # O_NONBLOCK belongs to the open file, which other processes share: open it anew.
+        with contextlib.suppress(OSError):
+            own = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+            return own, lambda data: os.write(own, data)
+        return fd, lambda data: _write_if_ready(fd, data)
+    return fd, lambda data: os.write(fd, data)
+
+
+def _refuse(_data: bytes) -> int:
+    raise OSError("it is closed")
+
+
+def _write_if_ready(fd: int, data: bytes) -> int:
+    if not _wait_for_room(fd, 0):
+        raise BlockingIOError
+    return os.write(fd, data)
+
+
+def _wait_for_room(fd: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _warn(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody listens
+        if sys.__stderr__ is not None:
+            _write_if_ready(sys.__stderr__.fileno(), f"{text}\n".encode())
