@@ -68,7 +68,7 @@ class Tags(fields.List[str]):
         if isinstance(value, list) and len(value) > 10:  # before half a million are validated
             raise ValidationError("Must have at most 10 items.")
         tags = super()._deserialize(value, attr, data, **kwargs)
-        if len({unicodedata.normalize("NFC", tag or "") for tag in tags}) < len(tags):
+        if len({unicodedata.normalize("NFC", str(tag)) for tag in tags}) < len(tags):
             raise ValidationError("Must not have two equal items.")
         return tags
 
