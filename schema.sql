@@ -133,6 +133,18 @@ BEGIN
   SET change_number = change_number + 1
   WHERE id = NEW.user_id
   RETURNING change_number INTO NEW.version;
+  IF NEW.user_id <> OLD.user_id THEN
+    UPDATE users SET task_count = task_count + 1 WHERE id = NEW.user_id;
+    WITH former AS (
+      UPDATE users
+      SET change_number = change_number + 1, task_count = task_count - 1
+      WHERE id = OLD.user_id
+      RETURNING change_number
+    )
+    INSERT INTO deleted_tasks (user_id, id, version, task)
+    SELECT OLD.user_id, OLD.id, change_number, to_jsonb(OLD)
+    FROM former;
+  END IF;
   IF (NEW.title, NEW.description) IS DISTINCT FROM (OLD.title, OLD.description) THEN
     NEW.title_words = NULL;
     NEW.description_words = NULL;
@@ -208,4 +220,4 @@ CREATE TABLE schema_migrations (
 INSERT INTO schema_migrations (name, digest) VALUES
   ('0001_initial', 'c7db9edd58a26612f5b278273b45c525a08dde1035f064da8a54f99a0caa0c1f'),
   ('0002_fewer_indexes', 'be010dd88d16c317db602a630a57984cdf822f5d35d53cb38bc88c6e92507e8b'),
-  ('0003_change_numbers', 'ab8d544e72c153214b39b6be07d70e10fc4895ecb6173761451ff62513f6eabc');
+  ('0003_change_numbers', '106efbe3cf92219c15aadaa26fba96ec26b20ed7dd0005372dd42c2eb102885c');

@@ -44,6 +44,18 @@ BEGIN
   SET change_number = change_number + 1
   WHERE id = NEW.user_id
   RETURNING change_number INTO NEW.version;
+  IF NEW.user_id <> OLD.user_id THEN
+    UPDATE users SET task_count = task_count + 1 WHERE id = NEW.user_id;
+    WITH former AS (
+      UPDATE users
+      SET change_number = change_number + 1, task_count = task_count - 1
+      WHERE id = OLD.user_id
+      RETURNING change_number
+    )
+    INSERT INTO deleted_tasks (user_id, id, version, task)
+    SELECT OLD.user_id, OLD.id, change_number, to_jsonb(OLD)
+    FROM former;
+  END IF;
   IF (NEW.title, NEW.description) IS DISTINCT FROM (OLD.title, OLD.description) THEN
     NEW.title_words = NULL;
     NEW.description_words = NULL;

@@ -1,6 +1,6 @@
 """`python -m taskflow`: see `taskflow/commands/`."""
 
-from taskflow.commands import main
+from taskflow.commands.cli import main
 
 if __name__ == "__main__":
     main()

@@ -53,8 +53,9 @@ function describe({ userAgent, ipAddress, lastUsedAt, current }) {
 /**
  * Connect the forms. Return a function that shows the account.
  *
- * @param {TaskFlow} api @param {(action: () => Promise<void>) => Promise<void>} leave runs an action
- *   that ends the session on purpose
+ * @param {TaskFlow} api
+ * @param {(action: () => Promise<void>) => Promise<void>} leave runs an action that ends the session
+ *   on purpose
  */
 export function connect(api, leave) {
   async function showSessions() {
@@ -70,7 +71,13 @@ export function connect(api, leave) {
       item.append(button);
     };
     const listed = await api.listSessions();
-    show($("sessions"), listed, ({ id }) => id, () => make("li", { tabIndex: -1 }), fill);
+    show(
+      $("sessions"),
+      listed,
+      ({ id }) => id,
+      () => make("li", { tabIndex: -1 }),
+      fill,
+    );
   }
 
   async function end(/** @type {string} */ id) {
@@ -82,15 +89,19 @@ export function connect(api, leave) {
 
   const sessions = $("sessions").parentElement;
 
-  onSubmit($("enter"), async ({ email, token, password }) => {
-    const mode = $("enter").dataset.mode;
-    if (mode === "register") return api.register(email, password);
-    if (mode === "log-in") return api.login(email, password);
-    await api.resetPassword(token, password);
-    $("enter").reset();
-    showWelcome("log-in");
-    say("The password is set. Log in with it.");
-  }, { newPassword: "password" });
+  onSubmit(
+    $("enter"),
+    async ({ email, token, password }) => {
+      const mode = $("enter").dataset.mode;
+      if (mode === "register") return api.register(email, password);
+      if (mode === "log-in") return api.login(email, password);
+      await api.resetPassword(token, password);
+      $("enter").reset();
+      showWelcome("log-in");
+      say("The password is set. Log in with it.");
+    },
+    { newPassword: "password" },
+  );
   $("modes").addEventListener("click", (/** @type {any} */ { target }) => {
     if (!MODES[target.value]) return;
     showWelcome(target.value);

@@ -2,14 +2,15 @@
  * The form that edits a task in its row of the list. It loses no draft silently, and saves only the
  * fields that were changed here.
  *
- * @import { Task, TaskFields } from "./taskflow.js"
+ * @import { ApiError, Task, TaskFields } from "./taskflow.js"
  * @import { Tasks } from "./tasks.js"
  */
 
 import { copyOf, onSubmit } from "./page.js";
 import { dueDateOf, dueOf } from "./tasks.js";
 
-const STALE = "This task has changed elsewhere. Saving keeps those changes, but for the fields that you changed here.";
+const STALE =
+  "This task has changed elsewhere. Saving keeps those changes, except in fields that you changed.";
 const GONE = "This task was deleted elsewhere.";
 const UNSAVED = "Your changes are not saved yet.";
 
@@ -18,7 +19,7 @@ export class Editor {
   #alert = this.form.querySelector("[role=alert]");
 
   /**
-   * @param {Tasks} tasks @param {Task} task @param {number} place of its row in the list
+   * @param {() => Tasks} tasks @param {Task} task @param {number} place of its row in the list
    * @param {() => void} onClose
    */
   constructor(tasks, task, place, onClose) {
@@ -53,7 +54,7 @@ export class Editor {
 
   /** Tell that the task is another one by now. */
   follow() {
-    const current = this.tasks.get(this.id);
+    const current = this.tasks().get(this.id);
     if (current?.version === this.task.version) return;
     if (!current) this.#alert.textContent = GONE;
     else if (this.isDirty()) this.#alert.textContent = STALE;
@@ -95,7 +96,7 @@ export class Editor {
 
   #act(/** @type {HTMLElement} */ target) {
     const act = target.dataset.act;
-    const current = this.tasks.get(this.id);
+    const current = this.tasks().get(this.id);
     if (act === "discard" || (act === "cancel" && !this.isDirty())) return this.onClose();
     if (act === "current" && current) this.#fill(current);
     if (act === "cancel" && this.#button("discard").hidden) return this.warn();
@@ -108,19 +109,18 @@ export class Editor {
     if (Object.keys(changes).length) {
       // After the page has told of another version, saving goes on from that one.
       const told = !this.#button("current").hidden;
-      const version = told ? this.tasks.get(this.id)?.version : this.task.version;
+      const version = told ? this.tasks().get(this.id)?.version : this.task.version;
       try {
-        await this.tasks.save({ id: this.id, version }, changes);
+        await this.tasks().save({ id: this.id, version }, changes);
       } catch (error) {
-        if (/** @type {any} */ (error).code === "precondition_failed") return this.#catchUp();
-        throw error;
+        if (/** @type {ApiError} */ (error).code !== "precondition_failed") throw error;
+        this.#alert.textContent = STALE;
+        this.tasks()
+          .sync()
+          .catch(() => {}); // brings the other version, which `follow` tells of
+        return;
       }
     }
     this.onClose();
-  }
-
-  async #catchUp() {
-    await this.tasks.sync();
-    this.follow();
   }
 }

@@ -94,7 +94,8 @@ export async function attempt(action, form, names = {}) {
 /**
  * Run an action when a form is submitted, one at a time.
  *
- * @param {any} form @param {(values: any) => unknown} action @param {Record<string, string>} [names]
+ * @param {any} form @param {(values: any) => unknown} action
+ * @param {Record<string, string>} [names] as for `attempt`
  */
 export function onSubmit(form, action, names) {
   form.addEventListener("input", (/** @type {any} */ event) => event.target.setCustomValidity(""));
@@ -134,13 +135,18 @@ export function say(text, undo = null) {
 }
 
 function hush() {
+  const hadFocus = $("toast").contains(document.activeElement);
   $("toast").replaceChildren();
+  if (hadFocus) $("main").focus({ preventScroll: true });
 }
 
 /** Hide the message later, unless the pointer or the focus rests on it. */
 function wait() {
   clearTimeout(timer);
-  timer = setTimeout(() => ($("toast").matches(":hover, :focus-within") ? wait() : hush()), PATIENCE);
+  timer = setTimeout(
+    () => ($("toast").matches(":hover, :focus-within") ? wait() : hush()),
+    PATIENCE,
+  );
 }
 
 async function undoLast() {
@@ -155,7 +161,9 @@ async function undoLast() {
 }
 
 addEventListener("keydown", (event) => {
-  const inText = /** @type {Element} */ (event.target).matches("input:not([type=checkbox]), textarea");
+  const inText = /** @type {Element} */ (event.target).matches(
+    "input:not([type=checkbox]), textarea",
+  );
   if (event.key !== "z" || !(event.ctrlKey || event.metaKey) || event.shiftKey || inText) return;
   if (lastUndo) event.preventDefault();
   undoLast();

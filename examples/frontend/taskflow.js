@@ -271,7 +271,10 @@ export class TaskFlow {
     }
   }
 
-  /** @param {string} method @param {string} path @param {Options} options @returns {Promise<Answer>} */
+  /**
+   * @param {string} method @param {string} path @param {Options} options
+   * @returns {Promise<Answer>}
+   */
   async #send(method, path, { body, headers }) {
     const correlationId = crypto.randomUUID(); // identifies the request in the service's logs
     let response, text;

@@ -1,6 +1,6 @@
 /**
- * The tasks of a user as the page knows them, without the page: a mirror of the service's tasks that
- * follows the feed of changes, changes that are shown before they are confirmed, filters and days.
+ * The tasks of a user as the page knows them: a mirror of the service's tasks that follows the feed of
+ * changes, and shows a change before the service has confirmed it. Filters and days are here too.
  *
  * @import { ApiError, NewTask, Ref, Summary, Task, TaskFields, TaskFlow } from "./taskflow.js"
  * @typedef {{ view: string, tag: string, priority: string, q: string, sort: string }} Filter
@@ -26,6 +26,7 @@ export class Tasks {
   /** @type {Promise<unknown>} */
   #syncing = Promise.resolve();
   #writes = 0;
+  #countsAreOld = true;
   #timer = 0;
 
   /** @param {TaskFlow} api @param {() => void} onChange is called when there is more to show */
@@ -62,23 +63,24 @@ export class Tasks {
   }
 
   async #sync() {
-    let changed = false;
-    for (let more = true; more; ) {
+    for (let more = true; more;) {
       const writes = this.#writes;
       const page = await this.#changes();
       if (!page) break;
-      if (writes !== this.#writes) continue; // the page may be older than an answer since: ask again
+      // The page may be older than the answer to a write that came since.
+      if (writes !== this.#writes) continue;
       for (const task of page.changed) this.#known.set(task.id, task);
       for (const id of page.deleted) this.#known.delete(id);
       this.#feed = { since: page.nextSince, etag: page.etag };
-      changed ||= page.changed.length + page.deleted.length > 0;
+      this.#countsAreOld ||= page.changed.length + page.deleted.length > 0;
       more = page.hasMore;
     }
-    const fresh = changed || !this.ready;
     this.ready = true;
-    if (fresh) this.onChange();
-    if (fresh) this.summary = (await this.api.summary(this.summary?.etag)) ?? this.summary;
-    if (fresh) this.onChange();
+    if (!this.#countsAreOld) return;
+    this.onChange();
+    this.summary = (await this.api.summary(this.summary?.etag)) ?? this.summary;
+    this.#countsAreOld = false;
+    this.onChange();
   }
 
   async #changes() {
@@ -134,9 +136,18 @@ export class Tasks {
     return ids;
   }
 
-  /** @param {string} id */
-  async restore(id) {
-    return this.#learn(await this.api.restoreTask(id));
+  /** Restore deleted tasks, in the time that the rate limit takes. @param {string[]} ids */
+  async restore(ids) {
+    for (const id of ids) {
+      try {
+        this.#learn(await this.api.restoreTask(id));
+      } catch (caught) {
+        const error = /** @type {ApiError} */ (caught);
+        if (error.code !== "rate_limited") throw error;
+        await new Promise((resolve) => setTimeout(resolve, (error.retryAfter ?? 1) * 1000));
+        this.#learn(await this.api.restoreTask(id));
+      }
+    }
   }
 
   #version(/** @type {string} */ id) {
@@ -271,7 +282,10 @@ export const SORTS = {
 
 /** @param {string} text @returns {string[]} */
 const wordsOf = (text) =>
-  text.normalize("NFC").toLowerCase().match(/[\p{L}\p{M}\p{N}]+/gu) ?? [];
+  text
+    .normalize("NFC")
+    .toLowerCase()
+    .match(/[\p{L}\p{M}\p{N}]+/gu) ?? [];
 
 /** Return whether every word of a search begins a word of the title or the notes. */
 function matches(/** @type {Task} */ { title, description }, /** @type {string[]} */ searched) {

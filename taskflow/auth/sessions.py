@@ -17,7 +17,7 @@ from taskflow.ids import new_id
 GRACE_SECONDS = 30
 
 # The first statement locks the session, so that the second sees what the others have made of it.
-_ROTATE = f"""
+ROTATE = f"""
 /* rotate_refresh_token */
 SELECT 1
 FROM sessions
@@ -92,7 +92,7 @@ def rotate_refresh_token(caller: Caller, token_id: str) -> Row | None:
     after the end of the session.
     """
     rows = components().database.script(
-        _ROTATE,
+        ROTATE,
         {
             **caller._asdict(),
             "token_id": token_id,

@@ -71,8 +71,8 @@ def purge(config: Config) -> str:
     keys = _delete_in_batches(database, DELETE_OLD_KEYS)
     tasks = _delete_in_batches(database, FORGET_DELETED_TASKS)
     return (
-        f"taskflow: deleted {sessions} sessions, {keys} idempotency keys and {tasks} tasks of the"
-        " bin"
+        f"taskflow: deleted {sessions} sessions and {keys} idempotency keys, and forgot {tasks}"
+        " deleted tasks"
     )
 
 

@@ -140,10 +140,9 @@ class Connector:
             raise
         encoding = conn.info.parameter_status("server_encoding")
         if encoding not in ("UTF8", None):  # a pooler may not say
+            name = conn.info.dbname
             conn.close()
-            raise RefusedError(
-                f"database {conn.info.dbname} is encoded in {encoding}, and TaskFlow needs UTF8"
-            )
+            raise RefusedError(f"database {name} is encoded in {encoding}, and TaskFlow needs UTF8")
         return conn
 
     def _open(self) -> Connection:

@@ -1,6 +1,7 @@
 """Schemas of tasks, with the examples of the OpenAPI document."""
 
 import re
+import unicodedata
 from functools import partial
 from typing import Any
 
@@ -56,10 +57,10 @@ _DUE_DATE = {
 
 
 class Tags(fields.List[str]):
-    """At most ten trimmed strings, no two of them equal."""
+    """At most ten trimmed strings, kept as they are written, no two of them equal in NFC."""
 
     def __init__(self, **kwargs: Any) -> None:
-        description = "At most 10, no two of them equal after white space is cut off."
+        description = "At most 10, no two of them equal in NFC after white space is cut off."
         metadata = {"maxItems": 10, "uniqueItems": True, "description": description}
         super().__init__(Text(1, 50, trim=True), metadata=metadata, **kwargs)
 
@@ -67,7 +68,7 @@ class Tags(fields.List[str]):
         if isinstance(value, list) and len(value) > 10:  # before half a million are validated
             raise ValidationError("Must have at most 10 items.")
         tags = super()._deserialize(value, attr, data, **kwargs)
-        if len(set(tags)) < len(tags):
+        if len({unicodedata.normalize("NFC", str(tag)) for tag in tags}) < len(tags):
             raise ValidationError("Must not have two equal items.")
         return tags
 
@@ -163,7 +164,7 @@ class TaskListQuerySchema(Schema):
     )
     tag = fields.List(
         Text(1, 50, trim=True),
-        metadata={"description": "All of these.", "examples": [["shop"]]},
+        metadata={"description": "All of these, compared in NFC.", "examples": [["shop"]]},
     )
     dueBefore = DayOrInstant(
         metadata={

@@ -1,6 +1,7 @@
 """The rules of tasks: idempotent creation, guarded updates, paging."""
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -165,11 +166,11 @@ def columns_of(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bound(name: str, value: Any) -> Any:
-    """Return a filter's value for SQL: patterns, a sorted list, or the beginning of a day."""
+    """Return a filter's value for SQL: patterns, a sorted list in NFC, or a day's beginning."""
     if name == "q":
         return search_patterns(value)
     if isinstance(value, list):
-        return sorted(set(value))
+        return sorted({unicodedata.normalize("NFC", text) for text in value})
     if isinstance(value, date) and not isinstance(value, datetime):
         return start_of_day(value)
     return value

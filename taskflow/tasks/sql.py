@@ -54,7 +54,10 @@ SORT_KEYS = {
 FILTERS = {
     "status": "status = ANY(%(status)s::text[])",
     "priority": "priority = ANY(%(priority)s::text[])",
-    "tag": "tags @> %(tag)s::text[]",
+    # The filter is in NFC, and only a text that is not ASCII can be equal in another form.
+    "tag": """(tags @> %(tag)s::text[]
+            OR octet_length(tags::text) > length(tags::text)
+            AND ARRAY(SELECT normalize(tag, NFC) FROM unnest(tags) AS tag) @> %(tag)s::text[])""",
     "dueBefore": "due_at < %(dueBefore)s::timestamptz",
     "dueAfter": "due_at >= %(dueAfter)s::timestamptz",
     "q": """COALESCE(title_words, taskflow_words(title))

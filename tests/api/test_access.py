@@ -51,6 +51,7 @@ def test_the_public_routes_are_exactly_the_listed_ones(app: Flask) -> None:
         "/api/v1/auth/login",
         "/api/v1/auth/refresh",
         "/api/v1/auth/logout",
+        "/api/v1/auth/password/reset",
     }
 
 
@@ -218,6 +219,7 @@ def test_the_error_catalog_matches_the_contract() -> None:
         "email_taken": 409,
         "changes_expired": 410,
         "precondition_failed": 412,
+        "request_timeout": 408,
         "payload_too_large": 413,
         "unsupported_media_type": 415,
         "idempotency_key_reused": 422,

@@ -46,6 +46,126 @@ def test_an_email_is_unique_regardless_of_case(client: FlaskClient) -> None:
         assert login.json["user"]["email"] == "Ünal@Example.com"
 
 
+EQUAL_EMAILS = {
+    "case outside ASCII": ("ünal@example.com", "ÜNAL@example.com"),
+    "sharp s": ("Strauß@example.com", "STRAUSS@example.com"),
+    "final sigma": ("ΝΙΚΟΣ@example.com", "νικος@example.com"),
+    "combining marks": ("u\u0308nal@example.com", "\u00fcnal@example.com"),
+    "white space at both ends": ("ann@example.com", " \u3000ann@example.com\n"),
+    "domain in A-labels": ("ann@münchen.example", "ann@xn--mnchen-3ya.example"),
+    "case of A-labels": ("ann@XN--Mnchen-3ya.example", "ann@MÜNCHEN.example"),
+    "fullwidth domain": ("ann@example.com", "ann@\uff25\uff38\uff21\uff2d\uff30\uff2c\uff25.com"),
+    "ideographic full stop": ("ann@example.com", "ann@example。com"),
+    "combining marks in a domain": ("ann@mu\u0308nchen.example", "ann@m\u00fcnchen.example"),
+}
+DIFFERENT_EMAILS = {
+    "fullwidth local part": ("ann@example.com", "\uff41\uff4e\uff4e@example.com"),
+    "dotless i": ("ina@example.com", "\u0131na@example.com"),
+    "sharp s in a domain": ("ann@straße.example", "ann@strasse.example"),
+    "accent": ("ann@example.com", "ánn@example.com"),
+}
+
+
+@pytest.mark.parametrize(("registered", "other"), EQUAL_EMAILS.values(), ids=list(EQUAL_EMAILS))
+def test_an_email_is_one_account_in_every_form(
+    client: FlaskClient, registered: str, other: str
+) -> None:
+    assert register(client, email=registered).json["user"]["email"] == registered.strip()
+    account = {"email": other, "password": PASSWORD}
+    assert_error(client.post(f"{AUTH}/register", json=account), 409, "email_taken")
+    login = client.post(f"{AUTH}/login", json=account)
+    assert login.json["user"]["email"] == registered.strip()
+
+
+@pytest.mark.parametrize(
+    ("registered", "other"), DIFFERENT_EMAILS.values(), ids=list(DIFFERENT_EMAILS)
+)
+def test_emails_that_only_look_alike_are_two_accounts(
+    client: FlaskClient, registered: str, other: str
+) -> None:
+    register(client, email=registered)
+    register(client, email=other)
+
+
+NFC, NFD = "gr\u00fcner Tee h\u00e4ufig", "gru\u0308ner Tee ha\u0308ufig"
+
+
+@pytest.mark.parametrize(("chosen", "typed"), [(NFC, NFD), (NFD, NFC)], ids=["NFC", "NFD"])
+def test_a_password_is_one_in_every_canonical_form(
+    client: FlaskClient, chosen: str, typed: str
+) -> None:
+    register(client, password=chosen)
+    login = {**CREDENTIALS, "password": typed}
+    assert client.post(f"{AUTH}/login", json=login).status_code == 200
+    fullwidth = {**CREDENTIALS, "password": NFC.replace("T", "\uff34")}
+    assert_error(client.post(f"{AUTH}/login", json=fullwidth), 401, "invalid_credentials")
+    trailing = {**CREDENTIALS, "password": f"{NFC} "}
+    assert_error(client.post(f"{AUTH}/login", json=trailing), 401, "invalid_credentials")
+
+
+def test_a_hash_of_a_password_as_it_was_typed_is_renewed_once(
+    client: FlaskClient, sql: Callable[..., Any]
+) -> None:
+    register(client)
+    raw = passwords.PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1).hash(NFD)
+    sql("UPDATE users SET password_hash = %s", raw)
+    hashes = [raw]
+    for typed in (NFD, NFD, NFC):
+        login = {**CREDENTIALS, "password": typed}
+        assert client.post(f"{AUTH}/login", json=login).status_code == 200
+        hashes += sql("SELECT password_hash FROM users")[0]
+    assert hashes[0] != hashes[1] == hashes[2] == hashes[3]
+
+
+def test_a_password_of_combining_marks_is_refused_at_once(client: FlaskClient) -> None:
+    started = time.thread_time()
+    body = {**CREDENTIALS, "password": "a\u0301\u0316" * 60_000}
+    assert_error(client.post(f"{AUTH}/register", json=body), 400, "validation_error", "password")
+    assert time.thread_time() - started < 1  # to normalise it would take minutes
+
+
+def test_the_length_of_a_password_counts_in_nfc(client: FlaskClient) -> None:
+    register(client, password="a\u0308" * 128)
+    longer = {"email": "dan@example.com", "password": "a\u0308" * 129}
+    assert_error(client.post(f"{AUTH}/register", json=longer), 400, "validation_error", "password")
+
+
+GUESSABLE = {
+    "service": "TaskFlow",
+    "service and a year": "taskflow2026",
+    "four characters around the service": "!!TASKFLOW!!",
+    "email": "lena.müller@example.com",
+    "email in A-labels": "lena.mu\u0308ller@example.com!",
+    "local part": "Lena.Müller",
+    "four characters after the local part": "lena.müller1234",
+}
+
+
+@pytest.mark.parametrize(
+    ("password", "is_refused"),
+    [
+        *[pytest.param(password, True, id=name) for name, password in GUESSABLE.items()],
+        pytest.param("taskflow12345", False, id="five characters after the service"),
+        pytest.param("lena.muller", False, id="another letter"),
+    ],
+)
+def test_a_password_of_context_words_is_refused(
+    client: FlaskClient, password: str, is_refused: bool
+) -> None:
+    account = {"email": "Lena.Müller@example.com", "password": password}
+    response = client.post(f"{AUTH}/register", json=account)
+    if is_refused:
+        assert_error(response, 400, "validation_error", "password")
+    else:
+        assert response.status_code == 201
+
+
+def test_a_new_password_must_not_be_the_email(alice: User) -> None:
+    change = {"currentPassword": PASSWORD, "newPassword": "Alice@example.com1"}
+    response = alice.request("PUT", "/auth/password", json=change)
+    assert_error(response, 400, "validation_error", "newPassword")
+
+
 @pytest.mark.parametrize("password", ["password1", "QWERTYUIOP", "12345678", "Iloveyou"])
 def test_common_passwords_are_refused(client: FlaskClient, password: str) -> None:
     response = client.post(f"{AUTH}/register", json={**CREDENTIALS, "password": password})

@@ -159,9 +159,9 @@ def test_statements_sent_together_are_one_transaction(
     small: Database, sql: Callable[..., Any]
 ) -> None:
     insert = "INSERT INTO users (email, email_key, password_hash) VALUES ('x', 'x', 'x')"
-    assert code_of(lambda: small.execute(f"{insert}; {insert}", {})) == "email_taken"
+    assert code_of(lambda: small.script(f"{insert}; {insert}")) == "email_taken"
     assert sql("SELECT count(*) FROM users") == [(0,)]
-    small.execute(f"{insert}; SELECT 1", {})
+    small.script(f"{insert}; SELECT 1")
     assert sql("SELECT count(*) FROM users") == [(1,)]
 
 

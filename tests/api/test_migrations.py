@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from taskflow import commands
+from taskflow.commands.errors import CommandError
+from taskflow.commands.release import release
 from taskflow.config import Config
 from taskflow.database import Database, migrations
 from taskflow.database.catalog import SCHEMA, find_differences
@@ -154,8 +155,8 @@ def test_a_release_names_what_was_altered_by_hand(
 ) -> None:
     apply_migrations(empty)
     run_sql(empty.database_url or "", statement)
-    with pytest.raises(commands.CommandError) as caught:
-        commands.release(empty)
+    with pytest.raises(CommandError) as caught:
+        release(empty)
     assert str(caught.value) == (
         f"no migration is missing, but the database differs from schema.sql: {difference}"
     )
@@ -166,11 +167,11 @@ def test_a_role_that_may_not_create_a_schema_is_told_that_nothing_was_compared(
 ) -> None:
     apply_migrations(empty)
     url = empty.database_url or ""
-    run_sql(url, "CREATE ROLE clerk; GRANT SELECT ON ALL TABLES IN SCHEMA public TO clerk")
+    run_sql(url, "CREATE ROLE clerk; GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO clerk")
     run_sql(url, "GRANT CREATE, USAGE ON SCHEMA public TO clerk")
     try:
         restricted = f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dclerk"
-        answer = commands.release(replace(empty, database_url=restricted))
+        answer = release(replace(empty, database_url=restricted))
     finally:
         run_sql(url, "DROP OWNED BY clerk; DROP ROLE clerk")
-    assert answer.startswith("no migration is missing; not compared with schema.sql")
+    assert answer.startswith("taskflow: no migration is missing; not compared with schema.sql")

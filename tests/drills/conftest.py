@@ -8,6 +8,7 @@ import pytest
 from tests.support.load import Findings, Record
 from tests.support.postgres import Postgres
 from tests.support.service import Service
+from tests.support.standby import follow
 
 FIGURES = "figures"
 
@@ -18,6 +19,17 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres()
     try:
         yield server.create()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def standby(postgres: Postgres) -> Iterator[Postgres]:
+    """Return a synchronous standby of the drill's server."""
+    server = Postgres()
+    try:
+        follow(server, postgres)
+        yield server
     finally:
         server.remove()
 

@@ -37,7 +37,9 @@ class Visitors(Load):
     def __init__(self, port: int, logins: int) -> None:
         super().__init__(port)
         self.refreshes = 0
-        self._sessions = [Client(port, client.cookies["refresh_token"]) for client in self.clients]
+        self._sessions = [
+            Client(port, client.cookies["__Secure-refresh_token"]) for client in self.clients
+        ]
         self._logins = [Client(port) for _ in range(logins)]
         self._account = {"email": f"{uuid.uuid4()}@example.com", "password": PASSWORD}
         assert self._logins[0]("POST", "/api/v1/auth/register", self._account)[0] == 201
@@ -63,7 +65,10 @@ class Visitors(Load):
         for client, session in zip(self.clients, self._sessions, strict=True):
             status, body = self.send(session, "POST", "/api/v1/auth/refresh")
             if status == 200:
-                session.token, client.token = session.cookies["refresh_token"], body["accessToken"]
+                session.token, client.token = (
+                    session.cookies["__Secure-refresh_token"],
+                    body["accessToken"],
+                )
                 self.refreshes += 1
 
     def log_in_and_out(self, client: Client) -> None:

@@ -30,6 +30,25 @@ def toast(page: Page) -> Locator:
     return page.locator("#toast")
 
 
+class Held:
+    """Holds the requests to an address until they are let go."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self._page = page
+        self.routes: list[Route] = []
+        page.route(address, lambda route: self.routes.append(route))
+
+    def first(self) -> Route:
+        """Wait for the first request."""
+        while not self.routes:
+            self._page.wait_for_timeout(20)
+        return self.routes[0]
+
+    def let_go(self) -> None:
+        self.first().continue_()
+        self._page.unroute_all()
+
+
 def many(count: int, **fields: Any) -> list[dict[str, Any]]:
     return [{"title": f"Task {n}", **fields} for n in range(1, count + 1)]
 
@@ -66,17 +85,15 @@ def test_a_task_takes_on_the_view_that_it_is_added_in(page: Page) -> None:
 def test_one_click_completes_a_task_before_the_answer(page: Page) -> None:
     [task] = create_tasks(page, {"title": "Buy milk"})
     expect(view(page, "To do")).to_have_text("To do 1")
-    held: list[Route] = []
-    page.route(f"**/tasks/{task['id']}", lambda route: held.append(route))
+    held = Held(page, f"**/tasks/{task['id']}")
     checkbox(page, "Buy milk").click()
     expect(checkbox(page, "Buy milk")).to_be_checked()
     expect(page.locator("#list li")).to_have_attribute("data-status", "completed")
     checkbox(page, "Buy milk").click()  # which waits for the answer
     expect(checkbox(page, "Buy milk")).not_to_be_checked()
-    assert len(held) == 1
-    assert held[0].request.headers["if-match"] == f'"{task["version"]}"'
-    held[0].continue_()
-    page.unroute_all()
+    assert held.first().request.headers["if-match"] == f'"{task["version"]}"'
+    assert len(held.routes) == 1
+    held.let_go()
     expect(view(page, "To do")).to_have_text("To do 1")
     expect(checkbox(page, "Buy milk")).not_to_be_checked()
     checkbox(page, "Buy milk").click()
@@ -222,6 +239,13 @@ def test_the_keyboard_alone_deletes_and_undoes(page: Page) -> None:
     expect(page.get_by_role("main")).to_be_focused()
 
 
+def test_a_double_click_deletes_one_task(page: Page) -> None:
+    create_tasks(page, *many(3))
+    page.get_by_role("button", name="Delete Task 3").dblclick()
+    expect_titles(page, "Task 2", "Task 1")
+    expect(view(page, "All tasks")).to_have_text("All tasks 2")
+
+
 def test_next_and_previous_keep_their_place_and_the_focus(page: Page) -> None:
     create_tasks(page, *many(45))
     following = page.get_by_role("button", name="Next page")
@@ -302,12 +326,10 @@ def test_a_lost_connection_is_told_and_found_again(page: Page) -> None:
 
 
 def test_the_page_has_words_while_it_loads(page: Page) -> None:
-    held: list[Route] = []
-    page.route("**/tasks/changes*", lambda route: held.append(route))
+    held = Held(page, "**/tasks/changes*")
     page.reload()
     expect(page.locator("#empty")).to_have_text(re.compile("Loading your tasks …"))
-    held[0].continue_()
-    page.unroute_all()
+    held.let_go()
     expect(page.get_by_text("Nothing to do yet")).to_be_visible()
 
 

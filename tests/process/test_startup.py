@@ -66,6 +66,9 @@ PRODUCTION = {"DATABASE_URL": "postgresql://db.example/taskflow", "JWT_SECRET": 
         ("DB_POOL_TIMEOUT", "inf"),
         ("DB_STATEMENT_TIMEOUT", "-1"),
         ("MAX_TASKS_PER_USER", "many"),
+        ("SESSION_MAX_DAYS", "0"),
+        ("SESSION_MAX_DAYS", "3651"),
+        ("SESSION_MAX_DAYS", "1.5"),
         ("COOKIE_SAMESITE", "Maybe"),
         ("RATE_LIMIT", "100"),
         ("RATE_LIMIT", "0/minute"),
@@ -111,7 +114,7 @@ def test_the_defaults_match_the_contract() -> None:
         assert (config.jwt_issuer, config.jwt_audience) == ("taskflow", "taskflow-api")
         assert (config.db_pool_min, config.db_pool_max, config.db_pool_timeout) == (1, 10, 5)
         assert (config.db_statement_timeout, config.max_tasks_per_user) == (5, 1000)
-        assert config.cookie_samesite == "Strict"
+        assert (config.cookie_samesite, config.session_max_days) == ("Strict", 90)
 
 
 def test_production_requires_tls_to_the_database_by_default() -> None:

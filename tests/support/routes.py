@@ -17,6 +17,8 @@ BODIES = {
     "POST /auth/register": {"email": "new@example.com", "password": PASSWORD},
     "POST /auth/login": {"email": "alice@example.com", "password": PASSWORD},
     "PUT /auth/password": {"currentPassword": PASSWORD, "newPassword": PASSWORD},
+    "POST /auth/password/reset": {"token": "x", "newPassword": PASSWORD},
+    "PUT /auth/email": {"email": "changed@example.com", "password": PASSWORD},
     "DELETE /auth/me": {"password": PASSWORD},
     "POST /tasks": {"title": "Sent"},
     "PUT /tasks/{task}": {"title": "Sent"},

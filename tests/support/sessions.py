@@ -46,6 +46,11 @@ def new_token(response: TestResponse) -> str:
     return cookie.partition("=")[2].partition(";")[0]
 
 
+def token_id_of(refresh_token: str) -> str:
+    """Return the `jti` of a refresh token."""
+    return claims_of(refresh_token)["jti"]
+
+
 def claims_of(token: str) -> dict[str, Any]:
-    """Return the claims of an access token."""
+    """Return the claims of a token."""
     return jwt.decode(token, SECRET, algorithms=["HS256"], audience="taskflow-api")

@@ -6,20 +6,26 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.support.credentials import PASSWORD
+from tests.support.sessions import claims_of
 
 
 class User:
     """A registered user, whose requests have its access token and no cookies."""
 
-    def __init__(self, app: Flask, email: str) -> None:
-        self._client = app.test_client(use_cookies=False)
+    def __init__(self, app: Flask, email: str, route: str = "register") -> None:
+        self._app, self._client = app, app.test_client(use_cookies=False)
         self.email = email
         self.session = self._client.post(
-            "/api/v1/auth/register", json={"email": email, "password": PASSWORD}
+            f"/api/v1/auth/{route}", json={"email": email, "password": PASSWORD}
         )
-        assert self.session.status_code == 201, self.session.text
+        assert self.session.status_code in (200, 201), self.session.text
         self.token = self.session.json["accessToken"]
         self.id = self.session.json["user"]["id"]
+        self.session_id = claims_of(self.token)["sid"]
+
+    def log_in_again(self) -> "User":
+        """Return the same user in another session."""
+        return User(self._app, self.email, "login")
 
     def request(self, method: str, path: str, **kwargs: Any) -> TestResponse:
         """Send a request to a path below /api/v1."""
