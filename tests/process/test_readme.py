@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -31,10 +32,13 @@ CODE_BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_tour_prints_the_answers_that_it_shows(app: Flask, tmp_path: Path) -> None:
+def test_the_tour_prints_the_answers_that_it_shows(
+    app_with: Callable[..., Flask], tmp_path: Path
+) -> None:
     tour = README + (DOCS / "api.md").read_text()
     steps = STEP.findall(tour)
     assert len(steps) == 12
+    app = app_with(max_tasks_per_user=1000)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     Thread(target=server.serve_forever).start()
     try:
