@@ -5,17 +5,21 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import yaml
+from flask import Flask
+from werkzeug.serving import make_server
 
-from taskflow.config import Config, load_config
+from taskflow.config import load_config
 from taskflow.errors import CATALOG
 from tests.support.credentials import SECRET
-from tests.support.service import ROOT, Service, procfile, serving
+from tests.support.service import ROOT, procfile
 from tests.support.text import same
 
 README = (ROOT / "README.md").read_text()
@@ -28,20 +32,25 @@ CODE_BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_tour_prints_the_answers_that_it_shows(config: Config, tmp_path: Path) -> None:
+def test_the_tour_prints_the_answers_that_it_shows(
+    app_with: Callable[..., Flask], tmp_path: Path
+) -> None:
     tour = README + (DOCS / "api.md").read_text()
     steps = STEP.findall(tour)
     assert len(steps) == 12
-    with serving(config.database_url or "") as service:
+    app = app_with(max_tasks_per_user=1000)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    Thread(target=server.serve_forever).start()
+    try:
         shown = [comparable(answer) for _, answer in steps]
-        assert run_tour([commands for commands, _ in steps], service, tmp_path) == shown
+        assert run_tour([commands for commands, _ in steps], server.port, tmp_path) == shown
+    finally:
+        server.shutdown()
 
 
-def run_tour(steps: list[str], service: Service, folder: Path) -> list[Any]:
+def run_tour(steps: list[str], port: int, folder: Path) -> list[Any]:
     """Run the steps in one shell, and return the output of each."""
-    script = "\necho; echo @@\n".join(steps).replace(":3000", f":{service.port}")
-    # Production marks cookies Secure: curl keeps them, and sends them to localhost only by TLS.
-    script = script.replace("-b jar", "-b <(sed s/TRUE/FALSE/g jar)")
+    script = "\necho; echo @@\n".join(steps).replace(":3000", f":{port}")
     done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True)
     assert done.stderr == ""
     return [comparable(part) for part in done.stdout.split("@@")]
