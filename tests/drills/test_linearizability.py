@@ -24,9 +24,13 @@ USERS = 4  # whose histories are recorded side by side
 SETTINGS = {"MAX_TASKS_PER_USER": str(LIMIT), "DB_STATEMENT_TIMEOUT": "2"}
 
 
-def record(port: int, seed: int) -> list[list[Operation]]:
+def new_recorders(port: int, seed: int) -> list[Recorder]:
+    """Register some users."""
+    return [Recorder(port, seed * USERS + number) for number in range(USERS)]
+
+
+def record(recorders: list[Recorder]) -> list[list[Operation]]:
     """Record the histories of some users."""
-    recorders = [Recorder(port, seed * USERS + number) for number in range(USERS)]
     with ThreadPoolExecutor(USERS) as threads:
         return list(threads.map(Recorder.record, recorders))
 
@@ -81,7 +85,7 @@ def test_histories_are_linearizable_while_sessions_and_the_server_are_killed(
     histories = []
     for number in range(8 if SHORT else 75):
         with Faults(postgres, restart=number % 4 == 3):
-            histories += record(service.port, number)
+            histories += record(new_recorders(service.port, number))
     assert_explained(histories, figures)
     unknown = sum(o.status == UNKNOWN for history in histories for o in history)
     assert unknown > len(histories) / 4
@@ -96,9 +100,10 @@ def test_histories_are_linearizable_across_failovers(
     primary, other = postgres, standby
     histories = []
     for number in range(10):
+        recorders = new_recorders(service.port, 1000 + number)
         with ThreadPoolExecutor(1) as threads:
-            recording = threads.submit(record, service.port, 1000 + number)
-            time.sleep(0.4)
+            recording = threads.submit(record, recorders)
+            time.sleep(0.2)
             primary.kill()
             other.promote()
             histories += recording.result()
@@ -115,7 +120,8 @@ def test_the_check_finds_a_service_with_a_fault(
 ) -> None:
     settings = {"LOG_LEVEL": "critical", "MUTANT": mutant, **SETTINGS}
     with serving(postgres.url(), app="tests.support.mutants:app", **settings) as service:
-        histories = record(service.port, 2000) + record(service.port, 2001)
+        histories = record(new_recorders(service.port, 2000))
+        histories += record(new_recorders(service.port, 2001))
     found = [find_violation(history, LIMIT) for history in histories]
     figures(violations=str(found))
     part = "task" if mutant in ("lost update", "stale read") else "the number of tasks"
