@@ -348,3 +348,10 @@ def test_the_name_of_a_route_is_no_task(alice: User) -> None:
         assert_error(alice.get(f"/tasks/{name}"), 404, "task_not_found")
     for name in ("batch", "changes", "summary"):
         assert alice.post(f"/tasks/{name}/restore").status_code == 404
+
+
+def test_a_batch_counts_as_one_request(app_with: Callable[..., Flask]) -> None:
+    user = User(app_with(rate_limit="100/minute"), "limited@example.com")
+    body = {"create": [{"title": "x"}] * 50}
+    left = [int(user.post(BATCH, body).headers["X-RateLimit-Remaining"]) for _ in range(2)]
+    assert left[0] - left[1] == 1

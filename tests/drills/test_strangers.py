@@ -214,6 +214,7 @@ class Cells:
         self.service, self.port = service, service.port
         self.owner, other = Account(service), Account(service)
         revoked = Account(service, self.owner.email)
+        self.keeper = Account(service, self.owner.email)  # no request ends this session
         self.ask("DELETE", f"{AUTH}/sessions/{revoked.claims['sid']}", None, self.owner.access)
         claims, refresh = self.owner.claims, self.owner.refresh
         self.tokens = {
@@ -250,7 +251,7 @@ class Cells:
         The task or session in the path belongs to the owner, and is created for this request.
         Asserts that an error has not changed it.
         """
-        task = self.ask("POST", TASKS, {"title": "Mine"}, self.owner.access)
+        task = self.ask("POST", TASKS, {"title": "Mine"}, self.keeper.access)
         task_path = f"{TASKS}/{json.loads(task.body)['id']}"
         if path == SESSION:
             path = f"{AUTH}/sessions/{Account(self.service, self.owner.email).claims['sid']}"
@@ -266,10 +267,10 @@ class Cells:
             assert reply.headers["www-authenticate"].startswith("Bearer ")
         assert reply.complaint() == ""
         if path.startswith(task_path):
-            found = self.ask("GET", task_path, None, self.owner.access)
+            found = self.ask("GET", task_path, None, self.keeper.access)
             assert found.headers["etag"] == task.headers["etag"]
         elif "/sessions/" in path:
-            sessions = self.ask("GET", f"{AUTH}/sessions", None, self.owner.access)
+            sessions = self.ask("GET", f"{AUTH}/sessions", None, self.keeper.access)
             assert path.rpartition("/")[2].encode() in sessions.body
         return json.loads(reply.body)["error"]["code"]
 

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from taskflow.config import Config
 from tests.support.assertions import assert_error
+from tests.support.credentials import PASSWORD
 from tests.support.metrics import TOKEN, send_traffic
 from tests.support.service import Service, serving
 
@@ -64,6 +65,17 @@ def test_metrics_are_summed_over_workers_and_restarts(service: Service) -> None:
     again = scrape(service.text("/metrics", TOKEN))
     assert again[requests, "POST", "/api/v1/tasks", "201"] == 20
     assert again["taskflow_db_pool_size",] <= samples["taskflow_db_pool_size",]
+
+
+def test_each_task_of_a_batch_counts_once_as_created(service: Service) -> None:
+    body = {"email": "batch@example.com", "password": PASSWORD}
+    _, session, _ = service.request("POST", "/api/v1/auth/register", body)
+    headers = {"Authorization": f"Bearer {session['accessToken']}", "Idempotency-Key": "key"}
+    batch = {"create": [{"title": "x"}] * 3}
+    for _ in range(2):  # the second is a repeat
+        assert service.request("POST", "/api/v1/tasks/batch", batch, headers)[0] == 200
+    samples = scrape(service.text("/metrics", TOKEN))
+    assert samples["taskflow_tasks_created_total",] == 3
 
 
 def test_ids_create_no_series(service: Service) -> None:

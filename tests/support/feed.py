@@ -18,6 +18,7 @@ from tests.support.mirrors import Mirror, Send
 CLIENTS, OPERATORS, MIRRORS = 5, 3, 4
 EXPECTED = {200, 201, 204, 403, 404, 503}
 LARGEST_PAGE = 7
+KEPT = 60  # tasks; the oldest is deleted for another
 ROUND = 1.0  # seconds
 KILL_EVERY = 0.15  # seconds
 KILL_ONE = """
@@ -28,6 +29,7 @@ WHERE datname = current_database()
 ORDER BY random()
 LIMIT 1
 """
+INSERT_TASK = "INSERT INTO tasks (user_id, title) VALUES (%s, %s) RETURNING id::text"
 TASKS = """
 SELECT id::text, user_id::text, title, description, status, priority, tags, due_at, due_is_day,
        completed_at, created_at, updated_at, version
@@ -89,7 +91,7 @@ class Feed:
         return found
 
     def _draw(self) -> str:
-        return self._rng.choice(self._ids[-60:]) if self._ids else self.user_id
+        return self._rng.choice(self._ids or [self.user_id])
 
     def _write(self, send: Send) -> None:
         while not self._stop.is_set():
@@ -101,6 +103,8 @@ class Feed:
 
     def _request(self) -> tuple[str, str, Any]:
         rng, path = self._rng, f"/tasks/{self._draw()}"
+        if len(self._ids) > KEPT:
+            return "DELETE", f"/tasks/{self._ids.pop(0)}", None
         fields = {
             "title": f"Title {rng.random()}",
             "status": rng.choice(["pending", "completed"]),
@@ -143,12 +147,14 @@ class Feed:
                 ("UPDATE tasks SET title = %s WHERE id = %s", text, self._draw()),
                 ("UPDATE tasks SET description = %s WHERE id = %s", text, self._draw()),
                 ("DELETE FROM tasks WHERE id = %s", self._draw()),
-                ("INSERT INTO tasks (user_id, title) VALUES (%s, %s)", self.user_id, text),
+                (INSERT_TASK, self.user_id, text),
             ]
         )
         cursor.execute("SELECT now()")  # the transaction begins
         time.sleep(rng.uniform(0, 0.03))
         cursor.execute(statement, params)
+        if statement == INSERT_TASK:
+            self._ids += [task_id for (task_id,) in cursor.fetchall()]
         time.sleep(rng.uniform(0, 0.01))
         if rng.random() < 0.2:
             conn.rollback()
