@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from taskflow.commands.errors import CommandError
@@ -124,12 +126,10 @@ def test_a_migration_waits_its_turn_for_a_locked_table(
     monkeypatch.setattr(migrations, "_BEGIN", "BEGIN; SET LOCAL lock_timeout = '100ms';")
     monkeypatch.setattr(migrations, "PAUSE", 0.1)
     monkeypatch.setattr(migrations, "ATTEMPTS", 2)
-    database = Database(empty)
-    with ThreadPoolExecutor(1) as pool:
-        reader = pool.submit(database.script, "BEGIN; TABLE users; SELECT pg_sleep(2); COMMIT")
+    with closing(psycopg2.connect(empty.database_url)) as reader:
+        reader.cursor().execute("TABLE users")  # its transaction holds a lock
         with pytest.raises(ServiceError, match="query_timeout"):
             apply_migrations(empty)
-        reader.result()
     assert apply_migrations(empty) == ["9000_column"]
 
 
