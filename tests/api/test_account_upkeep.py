@@ -8,6 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from itsdangerous import TimestampSigner
 
+from taskflow.auth import passwords
 from taskflow.auth.resets import make_reset_token
 from taskflow.ids import new_id
 from tests.support.assertions import assert_error
@@ -188,8 +189,6 @@ def test_password_resets_spend_the_budget_of_password_checks(
 def test_nothing_is_changed_in_a_session_that_ends_meanwhile(
     alice: User, sql: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from taskflow.auth import passwords
-
     verify = passwords.verify_password
 
     def verify_slowly(password_hash: str | None, password: str) -> bool:

@@ -29,7 +29,7 @@ FUNCTIONAL = (
     "tasks",
     "idempotency",
     "concurrency",
-    *(() if SHORT else ("lists", "accounts", "access_tokens", "sessions")),
+    *(() if SHORT else ("lists", "accounts", "access_tokens", "sessions", "refresh")),
 )
 # Defaults of the server that differ from the settings of the service.
 DEFAULTS = {"TimeZone": "Asia/Kathmandu", "statement_timeout": "1h", "lock_timeout": "50min"}
