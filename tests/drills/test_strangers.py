@@ -35,6 +35,8 @@ REFUSALS = [
     (f"PUT {AUTH}/email", [400], "addresses that mail could not go to"),
     (f"GET {TASKS}", [400], "a cursor that is not ours; a q without a letter or a digit"),
     (f"POST {TASKS}", [400, 422], "the 52nd of May; an Idempotency-Key that came before"),
+    (f"GET {TASKS}/changes", [410], "a token that is not ours"),
+    (f"POST {TASKS}/batch", [400, 412, 422], "no item; an id twice; a version; a key used before"),
     (f"PUT {TASK}", [400], "the 52nd of May"),
     (f"PATCH {TASK}", [400], "the 52nd of May"),
 ]
