@@ -68,7 +68,7 @@ SETTINGS = (
     "DB_POOL_MAX=2",
 )
 FEW, MANY = 10, 1000  # tasks of the users whose lists are measured
-# What the answer holds, of how many tasks, and the query.
+# The answer, the number of tasks, and the query.
 LISTS = (
     ("1 of 1,000", MANY, "limit=1"),
     ("20 of 1,000", MANY, "limit=20"),

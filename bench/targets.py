@@ -1,4 +1,4 @@
-"""What is measured, in which limits, and how: processes, their load, and what it took of them."""
+"""The measured targets and their limits: processes, their load, and what it took of them."""
 
 import argparse
 import contextlib

@@ -23,7 +23,7 @@ Refuse = Callable[[int, str, str, Headers], tuple[str, Headers, bytes]]
 
 @dataclass(frozen=True)
 class Settings:
-    """What the worker has to know of the application."""
+    """The facts about the application that the worker needs."""
 
     max_body: int  # bytes
     refuse: Refuse

@@ -25,7 +25,7 @@ _NAMES_USED, _CELLS_USED, _FIRST = 0, 1, 2  # cells
 
 
 class Series(NamedTuple):
-    """What a number counts, or several numbers that belong together."""
+    """One counter, or several that belong together."""
 
     family: str
     labels: tuple[str, ...] = ()

@@ -123,7 +123,7 @@ class StdoutHandler(logging.Handler):
             self._lost += lost
 
     def flush(self) -> None:
-        """Give the reader of lines that wait a moment, before the process ends."""
+        """Wait a moment for the reader of waiting lines, before the process ends."""
         deadline = time.monotonic() + FLUSH_SECONDS
         while self._waiting and self._pid == os.getpid() and time.monotonic() < deadline:
             _wait_for_room(self._fd, 0.1)

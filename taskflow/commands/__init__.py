@@ -1,1 +1,1 @@
-"""What an operator runs: `python -m taskflow COMMAND`; `cli.py` lists the commands."""
+"""Commands for operators: `python -m taskflow COMMAND`. `cli.py` lists them."""

@@ -34,6 +34,7 @@ def prepared(sql: str) -> Prepared:
     names: dict[str, int] = {}
 
     def number(match: re.Match[str]) -> str:
+        """Return the numbered form of a parameter, or a plain percent sign."""
         if match[2]:
             return "%"
         return f"${names.setdefault(match[1], len(names) + 1)}"

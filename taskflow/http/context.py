@@ -23,7 +23,7 @@ class Allowance(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """Who sends a request: a user, through a session."""
+    """The user and the session that send a request."""
 
     user_id: str
     session_id: str

@@ -16,17 +16,18 @@ _REMEMBERED = """, remembered AS (
         )"""
 
 
-@cache
-def _write_batch_sql(remembers_key: bool) -> str:
-    # The first statement locks the user, so that the second sees what other writes have made, and
-    # nothing changes between its check and its writes.
-    return f"""
+# The first statement locks the user, so that the second sees what other writes have made, and
+# nothing changes between its check and its writes.
+_LOCK_USER = """
         /* write_batch */
         SELECT 1
         FROM users
         WHERE id = %(user_id)s::uuid
         FOR NO KEY UPDATE;
+"""
 
+# The items that name a task, and the user's row, which is there if no item is refused.
+_CHECK = f"""
         WITH items AS MATERIALIZED (
           SELECT (item->>'id')::uuid AS item_id, (item->>'version')::integer AS wanted,
                  item, is_deletion
@@ -47,7 +48,9 @@ def _write_batch_sql(remembers_key: bool) -> str:
               WHERE tasks.id IS NULL
                  OR tasks.version <> wanted
             )
-          RETURNING users.id, users.change_number
+          RETURNING users.id, users.change_number"""
+
+_CREATE = """
         ), created AS (
           INSERT INTO tasks (id, user_id, title, title_words, description, description_words,
                              status, priority, tags, due_at, due_is_day, completed_at, version)
@@ -57,7 +60,9 @@ def _write_batch_sql(remembers_key: bool) -> str:
           FROM owner, jsonb_to_recordset(%(create)s::jsonb) AS item(
             id uuid, title text, title_words text, description text, description_words text,
             status text, priority text, tags text[], due_at timestamptz, due_is_day boolean)
-          RETURNING *
+          RETURNING *"""
+
+_UPDATE = """
         ), updated AS (
           UPDATE tasks
           SET version = change_number,
@@ -81,14 +86,22 @@ def _write_batch_sql(remembers_key: bool) -> str:
           WHERE NOT is_deletion
             AND tasks.user_id = %(user_id)s::uuid
             AND tasks.id = item_id
-          RETURNING tasks.*
+          RETURNING tasks.*"""
+
+_DELETE = """
         ), deleted AS (
           DELETE FROM tasks
           USING owner, items
           WHERE is_deletion
             AND tasks.user_id = %(user_id)s::uuid
             AND tasks.id = item_id
-        ){_REMEMBERED if remembers_key else ""}
+        )"""
+
+
+@cache
+def _write_batch_sql(remembers_key: bool) -> str:
+    remembered = _REMEMBERED if remembers_key else ""
+    return f"""{_LOCK_USER}{_CHECK}{_CREATE}{_UPDATE}{_DELETE}{remembered}
         SELECT id::text, NULL AS json
         FROM owner
         UNION ALL

@@ -22,7 +22,7 @@ CONNECTIONS = 8  # of a worker to the database: one a thread
 
 
 def clients_of(worker: int, clients: list[Caller]) -> list[Caller]:
-    """Give the clients whose connection a worker has."""
+    """Return the clients whose connection a worker has."""
     ports = peer_ports(worker)
     return [client for client in clients if client.local_port() in ports]
 

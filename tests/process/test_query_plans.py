@@ -1,4 +1,4 @@
-"""What statements read and write, in a table of a million tasks, for users of 10 and of 1,000."""
+"""The cost of statements in a table of a million tasks, for users of 10 and of 1,000."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -143,7 +143,7 @@ def test_a_generic_plan_reads_no_more_than_a_plan_for_its_values(
 
 
 class Budget(NamedTuple):
-    """What a route may cost: statements, blocks, bytes of WAL, rows, and bytes of the answer."""
+    """The cost of a route: statements, blocks, bytes of WAL, rows, and bytes of the answer."""
 
     statements: int
     blocks: int

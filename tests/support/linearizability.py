@@ -47,7 +47,7 @@ def is_linearizable(history: list[Operation], model: Model, initial: State) -> b
         tried.add((done, state))
         left = [(i, o) for i, o in enumerate(operations) if not done >> i & 1]
         first_return = min(o.returned for _, o in left if o.is_known)
-        # What was called after another had returned can't come before it.
+        # A call after another's return can't come before it.
         next_ones = [(i, o) for i, o in left if o.called <= first_return]
         for i, operation in sorted(next_ones, key=lambda found: -found[1].returned):
             stack += [(done | 1 << i, following) for following in model(state, operation)]

@@ -80,7 +80,7 @@ def present_by_version_1_0(tokens: Tokens, number: int, now: int) -> tuple[Token
 
 
 class World(NamedTuple):
-    """What the server, the browser of the owner and a thief have.
+    """The state of the server, of the owner's browser and of a thief.
 
     The tabs of a browser share its cookie, and answers to them may be on their way. A turn is a
     refresh of the owner or the thief more than 30 seconds after the last refresh of the other one.
