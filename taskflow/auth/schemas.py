@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import Schema, fields, validate
 from marshmallow.exceptions import ValidationError
 
 from taskflow.auth import passwords
 from taskflow.auth.canonical import canonical_email, canonical_password
 from taskflow.auth.tokens import ACCESS_SECONDS
 from taskflow.http.fields import Text
+from taskflow.http.schemas import InputSchema
 
 # A test sends these examples and compares the answers with them.
 CREDENTIALS = {"email": "ann@example.com", "password": "three purple teapots"}
@@ -94,73 +95,43 @@ def _known_password() -> Text:
     return Text(0, 1024, required=True)
 
 
-class RegistrationSchema(Schema):
+class RegistrationSchema(InputSchema):
     """The email and password of a new account."""
-
-    class Meta:
-        """Refuse unknown fields."""
-
-        unknown = RAISE
 
     email = Email(required=True)
     password = NewPassword()
 
 
-class LoginSchema(Schema):
+class LoginSchema(InputSchema):
     """The email and password of an account."""
-
-    class Meta:
-        """Refuse unknown fields."""
-
-        unknown = RAISE
 
     email = Text(0, 254, required=True)
     password = _known_password()
 
 
-class PasswordChangeSchema(Schema):
+class PasswordChangeSchema(InputSchema):
     """The current password and the new one."""
-
-    class Meta:
-        """Refuse unknown fields."""
-
-        unknown = RAISE
 
     currentPassword = _known_password()
     newPassword = NewPassword()
 
 
-class PasswordResetSchema(Schema):
+class PasswordResetSchema(InputSchema):
     """A reset token and the new password."""
-
-    class Meta:
-        """Refuse unknown fields."""
-
-        unknown = RAISE
 
     token = Text(1, 1024, required=True)
     newPassword = NewPassword()
 
 
-class EmailChangeSchema(Schema):
+class EmailChangeSchema(InputSchema):
     """The new email, and the password of the account as a confirmation."""
-
-    class Meta:
-        """Refuse unknown fields."""
-
-        unknown = RAISE
 
     email = Email(required=True)
     password = _known_password()
 
 
-class AccountDeletionSchema(Schema):
+class AccountDeletionSchema(InputSchema):
     """The password of the account, as a confirmation."""
-
-    class Meta:
-        """Refuse unknown fields."""
-
-        unknown = RAISE
 
     password = _known_password()
 

@@ -38,11 +38,13 @@ def create_blueprint(document: str) -> Blueprint:
     @blueprint.get("/openapi.json")
     @declare(public=True)
     def get_document() -> Response:
+        """Return the OpenAPI document."""
         return json_response(document)
 
     @blueprint.get("/docs")
     @declare(public=True)
     def get_page() -> Response:
+        """Return the page, with a policy that allows its own files."""
         response = Response(page, mimetype="text/html")
         response.headers["Content-Security-Policy"] = POLICY
         return response
@@ -50,6 +52,7 @@ def create_blueprint(document: str) -> Blueprint:
     @blueprint.get("/docs/<name>")
     @declare(public=True)
     def get_asset(name: str) -> Response:
+        """Return a file of the page; raises `ServiceError` `not_found`."""
         if name not in ASSETS:
             raise ServiceError("not_found")
         return send_from_directory(ASSETS[name], name)

@@ -5,9 +5,10 @@ import unicodedata
 from functools import partial
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields
 
 from taskflow.http.fields import Choice, DayOrInstant, Text
+from taskflow.http.schemas import InputSchema
 from taskflow.tasks.words import words_of
 
 STATUSES = ("pending", "in_progress", "completed")
@@ -86,13 +87,8 @@ class Limit(fields.Integer):
         return int(value)
 
 
-class TaskFieldsSchema(Schema):
+class TaskFieldsSchema(InputSchema):
     """The fields of a task that a body may contain."""
-
-    class Meta:
-        """Refuse unknown fields."""
-
-        unknown = RAISE
 
     title = Text(1, 200, trim=True)
     description = Text(0, 2000, allow_none=True)

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields
 from marshmallow.error_store import merge_errors
 
+from taskflow.http.schemas import InputSchema
 from taskflow.tasks.schemas import (
     NEW_TASK,
     PATCHED_TASK,
@@ -73,25 +74,15 @@ class BatchUpdateSchema(TaskFieldsSchema):
     read_only = frozenset(TaskFieldsSchema.read_only) - {"id", "version"}
 
 
-class BatchDeletionSchema(Schema):
+class BatchDeletionSchema(InputSchema):
     """A task to delete."""
-
-    class Meta:
-        """Refuse unknown fields."""
-
-        unknown = RAISE
 
     id = _task_id()
     version = Version()
 
 
-class BatchSchema(Schema):
+class BatchSchema(InputSchema):
     """Tasks to create, update and delete, 1 to 100 in all."""
-
-    class Meta:
-        """Refuse unknown fields."""
-
-        unknown = RAISE
 
     create = fields.List(fields.Nested(TaskCreationSchema), load_default=list, metadata=_UP_TO_100)
     update = fields.List(fields.Nested(BatchUpdateSchema), load_default=list, metadata=_UP_TO_100)
