@@ -1,11 +1,11 @@
 """Answers: JSON text with headers, and answers without a body."""
 
-import json
-from functools import partial
+from json import JSONEncoder
 
 from flask import Response
 
-compact_json = partial(json.dumps, separators=(",", ":"))  # as PostgreSQL writes it
+# As PostgreSQL writes it. json.dumps() would make an encoder for each.
+compact_json = JSONEncoder(separators=(",", ":")).encode
 
 
 def json_response(text: str, status: int = 200, **headers: str) -> Response:

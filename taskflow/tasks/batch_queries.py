@@ -1,6 +1,7 @@
 """The SQL of batches, one statement a function."""
 
 from functools import cache
+from json import JSONEncoder
 
 from taskflow.database import Row
 from taskflow.database.sql import LIVE_SESSION
@@ -8,6 +9,8 @@ from taskflow.http.answers import compact_json
 from taskflow.http.context import Caller, components
 from taskflow.tasks.headers import IdempotencyKey
 from taskflow.tasks.sql import task_json
+
+_encode = JSONEncoder(default=str).encode  # instants as text, which PostgreSQL reads
 
 _REMEMBERED = """, remembered AS (
           INSERT INTO idempotency_keys (user_id, key, body_digest, batch)
@@ -130,7 +133,7 @@ def write_batch(
         _write_batch_sql(key is not None),
         {
             **caller._asdict(),
-            **{name: compact_json(items, default=str) for name, items in batch.items()},
+            **{name: _encode(items) for name, items in batch.items()},
             "created": len(batch["create"]),
             "deleted": len(batch["delete"]),
             "limit": limit,

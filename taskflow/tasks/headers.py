@@ -36,23 +36,24 @@ def if_match(request: Request) -> list[int] | None:
 
     A foreign tag names no version. Raises `ServiceError` `validation_error`.
     """
-    return _versions_in(request, "If-Match")
-
-
-def if_none_match(request: Request, version: int) -> bool:
-    """Return whether the client has this version; raises `ServiceError` `validation_error`."""
-    if header_of(request, "If-None-Match") is None:
-        return False
-    known = _versions_in(request, "If-None-Match")
-    return known is None or version in known
-
-
-def _versions_in(request: Request, name: str) -> list[int] | None:
-    value = header_of(request, name)
+    value = header_of(request, "If-Match")
     if value is None or value.strip() == "*":
         return None
-    _check_tags(name, value)
+    _check_tags("If-Match", value)
     return [int(version) for version in _OUR_TAG.findall(value)]
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Return whether If-None-Match names an ETag, or is `*` (RFC 9110, 13.1.2).
+
+    Raises `ServiceError` `validation_error`.
+    """
+    value = header_of(request, "If-None-Match")
+    if value is None or value.strip() == "*":
+        return value is not None
+    _check_tags("If-None-Match", value)
+    opaque = re.escape(etag.removeprefix("W/").strip('"'))
+    return re.search(rf'"{opaque}{_SUFFIX}"', value) is not None
 
 
 def _check_tags(name: str, value: str) -> None:
@@ -71,22 +72,12 @@ def collection_etag(request: Request, user_id: str, *state: int) -> str:
 
 def known_change_number(request: Request, user_id: str) -> int | None:
     """Return the change number of the ETag that the client has for this query, or None."""
-    tag = rf'"(0|[1-9][0-9]{{0,8}})-{_query_digest(request, user_id)}{_SUFFIX}"'
-    match = re.search(tag, header_of(request, "If-None-Match") or "")
-    return int(match[1]) if match else None
-
-
-def is_known(request: Request, etag: str) -> bool:
-    """Return whether the client has an ETag (RFC 9110, 13.1.2).
-
-    Raises `ServiceError` `validation_error`.
-    """
     value = header_of(request, "If-None-Match")
-    if value is None or value.strip() == "*":
-        return value is not None
-    _check_tags("If-None-Match", value)
-    opaque = re.escape(etag.removeprefix('W/"').removesuffix('"'))
-    return re.search(rf'"{opaque}{_SUFFIX}"', value) is not None
+    if value is None:
+        return None
+    tag = rf'"(0|[1-9][0-9]{{0,8}})-{_query_digest(request, user_id)}{_SUFFIX}"'
+    match = re.search(tag, value)
+    return int(match[1]) if match else None
 
 
 def _query_digest(request: Request, user_id: str) -> str:

@@ -17,7 +17,6 @@ from taskflow.tasks.headers import (
     etag,
     idempotency_key,
     if_match,
-    if_none_match,
     is_known,
     known_change_number,
 )
@@ -131,7 +130,7 @@ def get_task(task_id: str) -> Response:
     Send its `ETag` as `If-Match` when you change the task. Another user's task is a 404 too.
     """
     version, text = service.get_task(request_context().caller, task_id)
-    if if_none_match(request, version):
+    if is_known(request, etag(version)):
         return not_modified(etag(version))
     return _task_response(version, text)
 
