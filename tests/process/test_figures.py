@@ -5,13 +5,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from flask import Flask
 
 from taskflow.config import Config
 from taskflow.figures import CELLS, NAMES, Figures, Series
 from tests.support.metrics import TOKEN, send_traffic
-from tests.support.service import serving
+from tests.support.service import Service, serving
 from tests.support.users import User
 
 METRICS = {"METRICS_TOKEN": "the-metrics-token"}
@@ -87,16 +88,28 @@ def test_the_time_of_a_statement_is_counted_under_its_name(app_with: Callable[..
     assert 'statement="other"' not in text
 
 
+def clean_away(folder: Path, service: Service) -> None:
+    """Delete the temporary folder."""
+    shutil.rmtree(folder)
+
+
+def fill(folder: Path, service: Service) -> None:
+    """Let no file grow, as on a full disk, neither now nor in processes that start later."""
+    for pid in [service.process.pid, *service.workers()]:
+        psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (0, 0))
+
+
+@pytest.mark.parametrize("fault", [clean_away, fill])
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_requests_are_served_after_the_temporary_folder_was_cleaned_away(
-    config: Config, tmp_path: Path, workers: str
+def test_requests_are_served_after_the_temporary_folder_failed(
+    config: Config, tmp_path: Path, workers: str, fault: Callable[[Path, Service], None]
 ) -> None:
     folder = tmp_path / "tmp"
     folder.mkdir()
     settings = {"TMPDIR": str(folder), "WEB_CONCURRENCY": workers, **METRICS}
     with serving(config.database_url or "", **settings) as service:
         send_traffic(service)
-        shutil.rmtree(folder)
+        fault(folder, service)
         service.kill_a_worker()
         for _ in range(4):
             assert service.get("/health/live")[0] == 200
