@@ -67,7 +67,7 @@ DIFFERENT_EMAILS = {
 
 
 @pytest.mark.parametrize(("registered", "other"), EQUAL_EMAILS.values(), ids=list(EQUAL_EMAILS))
-def test_an_email_is_one_account_in_every_form(
+def test_equivalent_emails_are_one_account(
     client: FlaskClient, registered: str, other: str
 ) -> None:
     assert register(client, email=registered).json["user"]["email"] == registered.strip()
@@ -91,7 +91,7 @@ NFC, NFD = "gr\u00fcner Tee h\u00e4ufig", "gru\u0308ner Tee ha\u0308ufig"
 
 
 @pytest.mark.parametrize(("chosen", "typed"), [(NFC, NFD), (NFD, NFC)], ids=["NFC", "NFD"])
-def test_a_password_is_one_in_every_canonical_form(
+def test_equivalent_forms_of_a_password_are_one_password(
     client: FlaskClient, chosen: str, typed: str
 ) -> None:
     register(client, password=chosen)
@@ -103,7 +103,7 @@ def test_a_password_is_one_in_every_canonical_form(
     assert_error(client.post(f"{AUTH}/login", json=trailing), 401, "invalid_credentials")
 
 
-def test_a_hash_of_a_password_as_it_was_typed_is_renewed_once(
+def test_a_hash_of_a_password_that_is_not_in_nfc_is_renewed_once(
     client: FlaskClient, sql: Callable[..., Any]
 ) -> None:
     register(client)

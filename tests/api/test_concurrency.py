@@ -262,7 +262,7 @@ def test_one_key_is_one_request_for_concurrent_routes(alice: User) -> None:
         assert len(alice.titles()) == number + 1
 
 
-def test_concurrent_restores_restore_once(app_with: Callable[..., Flask]) -> None:
+def test_concurrent_restores_restore_a_task_once(app_with: Callable[..., Flask]) -> None:
     user = User(app_with(max_tasks_per_user=2), "limited@example.com")
     tasks = [user.task() for _ in range(2)]
     for task in tasks:
@@ -279,7 +279,7 @@ def test_concurrent_restores_restore_once(app_with: Callable[..., Flask]) -> Non
         assert user.delete(f"/tasks/{task_id}").status_code == 204
 
 
-def test_an_update_that_is_refused_in_a_race_leaves_the_tag_of_the_list(
+def test_an_update_that_is_refused_in_a_race_keeps_the_etag_of_the_list(
     alice: User, sql: Callable[..., Any]
 ) -> None:
     task = alice.task()

@@ -150,7 +150,7 @@ def test_a_migration_waits_its_turn_for_a_locked_table(
     ],
     ids=["dropped index", "new index", "nullable column", "new column", "dropped constraint"],
 )
-def test_a_release_names_what_was_altered_by_hand(
+def test_a_release_names_every_object_that_was_altered_by_hand(
     empty: Config, statement: str, difference: str
 ) -> None:
     apply_migrations(empty)

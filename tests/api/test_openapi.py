@@ -99,7 +99,7 @@ def test_the_document_lists_every_error_code(document: dict[str, Any]) -> None:
     assert met == set(CATALOG) - {"method_not_allowed"}
 
 
-def test_what_operations_share_is_a_component(document: dict[str, Any]) -> None:
+def test_the_shared_parts_of_operations_are_components(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         for parameter in operation.get("parameters", []):
             assert "$ref" in parameter or parameter["in"] == "query", (path, method)

@@ -125,7 +125,7 @@ GONE_SILENT = {
 }
 
 
-def test_two_hundred_slow_clients_stop_nobody(target: Target, figures: Any) -> None:
+def test_two_hundred_slow_clients_hold_up_no_other_client(target: Target, figures: Any) -> None:
     clients = [*SLOW.values()] * 16
     with Crowd(target.port, clients):
         record = target.others(4 if SHORT else 30)
@@ -134,7 +134,7 @@ def test_two_hundred_slow_clients_stop_nobody(target: Target, figures: Any) -> N
     assert record.longest() < LONGEST
 
 
-def test_clients_that_do_not_close_stop_nobody(target: Target, figures: Any) -> None:
+def test_clients_that_do_not_close_hold_up_no_other_client(target: Target, figures: Any) -> None:
     clients = [(data, b"") for data in GONE_SILENT.values()] * 60
     with Crowd(target.port, clients):
         record = target.others(1 if SHORT else 10)
@@ -143,7 +143,7 @@ def test_clients_that_do_not_close_stop_nobody(target: Target, figures: Any) -> 
     assert record.longest() < LONGEST
 
 
-def test_clients_that_do_not_read_stop_nobody(target: Target, figures: Any) -> None:
+def test_clients_that_do_not_read_hold_up_no_other_client(target: Target, figures: Any) -> None:
     data = request("GET", "/openapi.json") * 160  # 9 MB of answers
     with Crowd(target.port, [(data, b"")] * 8):
         record = target.others(1)
@@ -152,7 +152,7 @@ def test_clients_that_do_not_read_stop_nobody(target: Target, figures: Any) -> N
     assert record.longest() < 2 * LONGEST  # after 5 s each thread lets one of them be
 
 
-def test_bodies_that_never_end_fill_no_memory(target: Target, figures: Any) -> None:
+def test_bodies_that_never_end_do_not_fill_the_memory(target: Target, figures: Any) -> None:
     head = request("POST", TASKS, b"", JSON, target.bearer, f"Content-Length: {MIB}")
     with Crowd(target.port, [(head + b" " * (MIB - 1), b"")] * 150):
         record = target.others(1 if SHORT else 10)
@@ -201,7 +201,7 @@ def test_a_hundred_megabytes_are_refused_unread(
 # Requests that two readers may read differently, and broken ones.
 
 
-def test_what_can_be_read_in_two_ways_is_refused(target: Target, figures: Any) -> None:
+def test_an_ambiguous_request_is_refused(target: Target, figures: Any) -> None:
     pattern = re.compile(f"400 of (first|{NEW_ID})")
     found = {name: outcome(target.port, data + AFTER) for name, data in REFUSED.items()}
     wrong = {name: what for name, what in found.items() if not pattern.fullmatch(what)}
@@ -220,7 +220,7 @@ def test_a_bad_chunk_ends_a_request_with_one_answer(
     assert wrong == {}, wrong.values()
 
 
-def test_what_looks_like_a_second_request_is_none(target: Target, figures: Any) -> None:
+def test_a_hidden_second_request_is_never_answered(target: Target, figures: Any) -> None:
     found = {name: outcome(target.port, data + AFTER) for name, (_, data) in ANSWERED.items()}
     figures(requests=len(found))
     assert found == {n: f"{status} of first, 200 of after" for n, (status, _) in ANSWERED.items()}
@@ -236,7 +236,7 @@ def test_requests_may_come_all_at_once_and_are_answered_in_order(target: Target)
     assert [reply.status for reply in found] == [201, 200] * 50
 
 
-def test_who_asks_before_sending_a_body_is_told_to_go_on(target: Target) -> None:
+def test_a_client_that_expects_100_continue_gets_it(target: Target) -> None:
     with Wire(target.port, login("Expect: 100-continue", LENGTH)) as wire:
         assert wire.sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         wire.sock.sendall(BODY)
@@ -244,7 +244,7 @@ def test_who_asks_before_sending_a_body_is_told_to_go_on(target: Target) -> None
     assert (reply.status, reply.cid) == (200, "first")
 
 
-def test_tls_is_not_spoken_here(target: Target) -> None:
+def test_a_tls_handshake_is_refused(target: Target) -> None:
     outgoing = ssl.MemoryBIO()
     tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="x.com")
     with pytest.raises(ssl.SSLWantReadError):
@@ -253,7 +253,9 @@ def test_tls_is_not_spoken_here(target: Target) -> None:
     assert [(reply.status, reply.complaint()) for reply in found] == [(400, "")]
 
 
-def test_who_goes_away_has_asked_for_nothing(target: Target, figures: Any) -> None:
+def test_an_incomplete_request_of_a_client_that_goes_away_has_no_effect(
+    target: Target, figures: Any
+) -> None:
     body = b'{"title": "Cut off"}' + b" " * 10
     whole = request("POST", TASKS, body, target.bearer)
     parts = request("POST", TASKS, b"", target.bearer, JSON, CHUNKED) + chunk(body) + END

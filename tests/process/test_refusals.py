@@ -73,7 +73,7 @@ def test_a_refusal_to_head_has_no_body(service: Service) -> None:
     assert int(reply.headers["content-length"]) > 0
 
 
-def test_a_request_that_is_not_whole_in_time_gets_408(service: Service) -> None:
+def test_a_request_that_is_not_complete_in_time_gets_408(service: Service) -> None:
     started = time.monotonic()
     with Wire(service.port, request("POST", "/x", b"", "Content-Length: 5")) as half:
         half.sock.settimeout(20)

@@ -217,7 +217,9 @@ def test_a_server_that_ignores_start_up_options_is_noticed(config: Config) -> No
         assert len(found.startups) == 3
 
 
-def test_another_refusal_teaches_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_for_another_reason_does_not_give_up_the_options(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refusals = ["password authentication failed for user", "the database system is starting up"] * 2
 
     def refusal(_startup: Startup) -> str | None:
