@@ -51,7 +51,7 @@ class Pool(ThreadedConnectionPool):
 
     def _connect(self, key: object = None) -> Connection:
         # psycopg2 calls this with the lock held. After a failed connect, one thread tries again
-        # now and then. Meanwhile the others fail at once with the same error, and do not queue up.
+        # now and then. The others fail at once with the last error, and do not queue up.
         if self._failure is not None and time.monotonic() < self._probe_at:
             raise type(self._failure)(str(self._failure))
         if self._failure is not None:

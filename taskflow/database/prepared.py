@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 MAX_PREPARED = 100  # statements that a connection keeps; each takes PostgreSQL some 50 KB
 
-# The statement is gone, is there already, or its result type changed with a migration. PostgreSQL
-# raises these before it runs anything.
+# SQLSTATEs: the statement does not exist, its name is taken, or its result type has changed by a
+# migration. PostgreSQL raises these errors before it runs anything.
 STALE = ("26000", "42P05", "0A000")
 
 _PARAMETER = re.compile(r"%(?:\((\w+)\)s|(%))")

@@ -49,7 +49,7 @@ def write_batch(
         # An earlier request with the same key may be the reason: it may have deleted the task.
         if key and (replay := _find_replay(caller, key)):
             return replay
-        if refusal:  # without one, the reason or an expired key has just gone: try again
+        if refusal:  # if there is none, the reason or an expired key has just gone: try again
             raise refusal
 
 
