@@ -1,4 +1,4 @@
-"""Texts are found by canonical equivalence, on every database; counts and times are exact."""
+"""A search finds canonically equivalent texts on every database; counts and times are exact."""
 
 import re
 import unicodedata

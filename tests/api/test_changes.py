@@ -1,4 +1,4 @@
-"""The feed of changes leads every client to exactly the tasks that there are."""
+"""The feed of changes gives every client exactly the tasks that exist."""
 
 import random
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def tasks_of(user: User) -> dict[str, Any]:
 
 
 def token_of(user: User) -> str:
-    """Return a token for all that there is now."""
+    """Return the token of a client that has seen everything up to now."""
     return user.get(f"{CHANGES}?limit=500").json["nextSince"]
 
 
@@ -173,7 +173,7 @@ def test_a_token_expires_when_a_later_deletion_is_30_days_old(
     for token in (before, page_before):
         assert_error(alice.get(f"{CHANGES}?since={token}"), 410, "changes_expired")
     assert alice.get(f"{CHANGES}?since={after}").json["deleted"] == []
-    for limit in (1, 100):  # a first walk never is
+    for limit in (1, 100):  # a first sync never expires
         mirror = mirror_of(alice)
         mirror.catch_up(limit)
         assert list(mirror.tasks) == [kept["id"]]
@@ -197,7 +197,7 @@ def test_a_token_from_before_purged_deletions_has_expired(
 
 
 def test_a_token_of_an_undone_history_is_refused(alice: User, sql: Callable[..., Any]) -> None:
-    """A backup is played back into the tables, and the user writes on."""
+    """Restore a backup into the tables, and go on writing."""
     alice.task()
     [(backup,)] = sql("SELECT change_number FROM users")
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""A session that has ended opens nothing from that moment on, however it ended."""
+"""A session that has ended gives access to nothing from that moment on, however it ended."""
 
 from collections.abc import Callable
 from typing import Any

@@ -256,7 +256,7 @@ def test_an_unchanged_list_is_304(alice: User) -> None:
 
 
 def test_the_etag_of_a_list_differs_by_query_and_user(alice: User, bob: User) -> None:
-    """A browser's cache must not show one user the tasks of another."""
+    """Check that a browser's cache can't show one user the tasks of another."""
     alice.task()
     bob.task()
     tag = alice.get("/tasks").headers["ETag"]

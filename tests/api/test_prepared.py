@@ -1,4 +1,4 @@
-"""Statements are prepared once a connection, and again if PostgreSQL has forgotten them."""
+"""Each connection prepares a statement once, and again if PostgreSQL has forgotten it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ ADD = "INSERT INTO notes (text) VALUES (%(text)s) RETURNING *"
 
 @pytest.fixture
 def database(config: Config, empty_database: Callable[[], str]) -> Database:
-    """A database with one connection and a table."""
+    """Return a database with one connection and a table."""
     database = Database(replace(config, database_url=empty_database(), db_pool_max=1))
     database.script("CREATE TABLE notes (text text)")
     return database

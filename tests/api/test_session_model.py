@@ -1,7 +1,7 @@
 """No honest client is logged out and no copied token lives on, in every trace up to a bound.
 
-A model of the refresh rule is walked exhaustively, and the service's statements are compared with
-the model: for every short sequence of presented tokens, and for thousands of longer ones.
+The tests walk every trace of a model of the refresh rule. They compare the service's statements
+with the model for every short sequence of presented tokens, and for thousands of longer ones.
 """
 
 import random
@@ -142,7 +142,7 @@ class Replay:
 
 @pytest.fixture
 def replay(config: Config) -> Iterator[Callable[[], Replay]]:
-    """Return a function that begins a replay, whose end rolls everything back."""
+    """Return a function that begins a replay, and roll everything back after the test."""
     conn = psycopg2.connect(config.database_url)
     conn.cursor().execute("".join(statement.prepare for statement in STATEMENTS), {})
     conn.commit()

@@ -1,4 +1,4 @@
-"""A session starts, is refreshed, is listed and ends as the contract says."""
+"""Sessions begin, are refreshed and listed, and end as the contract says."""
 
 import re
 from collections.abc import Callable

@@ -55,7 +55,7 @@ def test_a_task_is_overdue_after_its_due_date_until_it_is_completed(alice: User)
         (now - timedelta(seconds=1)).isoformat(),
         (now + timedelta(hours=1)).isoformat(),
         (now - timedelta(days=1)).date().isoformat(),
-        now.date().isoformat(),  # a day is over when it is over in UTC
+        now.date().isoformat(),  # a day ends at midnight in UTC
     ):
         alice.task(dueDate=due)
         alice.task(dueDate=due, status="completed")

@@ -1,4 +1,4 @@
-"""Clients that follow the feed of changes end with the database, field by field."""
+"""Clients that follow the feed of changes end with exactly the tasks of the database."""
 
 import uuid
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Clients that are slow, endless, broken or cunning cost nobody else anything."""
+"""Clients that are slow, endless, broken or malicious do no harm to other clients."""
 
 import json
 import random
@@ -39,11 +39,11 @@ from tests.support.shapes import (
 from tests.support.wire import NEW_ID, Crowd, Output, Reply, Wire, ask, outcome, replies, request
 
 MIB = 1024 * 1024
-LONGEST = 5  # seconds that anybody else waits, on a busy machine
+LONGEST = 5  # seconds that another client waits at most, on a busy machine
 
 
 class Target:
-    """The service that is attacked, one of its users, and what it writes."""
+    """The service that is attacked, one of its users, and the service's output."""
 
     def __init__(self, service: Service, database: str) -> None:
         self.service, self.port, self.database = service, service.port, database
@@ -53,7 +53,10 @@ class Target:
         self.bearer = f"Authorization: Bearer {self.token}"
 
     def others(self, seconds: float) -> Record:
-        """Be somebody else for so long, on a connection that is kept and on new ones."""
+        """Send requests as another client for some seconds, and return a record of the answers.
+
+        Uses a connection that is kept alive, and new ones.
+        """
         record, kept, until = Record(), Client(self.port, self.token), time.monotonic() + seconds
         while time.monotonic() < until:
             fresh = Client(self.port, self.token)
@@ -68,7 +71,7 @@ class Target:
         return record
 
     def send(self, data: bytes) -> list[Reply]:
-        """Send bytes on a connection of their own, and give the answers."""
+        """Send bytes on a new connection, and return the answers."""
         return ask(self.port, data)
 
 
@@ -89,7 +92,7 @@ def attacked() -> Iterator[Target]:
 
 @pytest.fixture
 def target(attacked: Target) -> Iterator[Target]:
-    """The one service of these drills: after each of them it answers, and wrote no error."""
+    """Return the service of all these drills; after each one it must answer, without an error."""
     attacked.output.lines.clear()
     yield attacked
     assert [reply.status for reply in attacked.send(request("GET", LIVE))] == [200]
@@ -97,7 +100,7 @@ def target(attacked: Target) -> Iterator[Target]:
     assert attacked.output.errors() == []
 
 
-# Slow clients: each has a beginning, and what it goes on with, a byte a second.
+# Slow clients: each sends a beginning at once, and then the rest at a byte a second.
 
 POST = request("POST", LOGIN, b"", JSON)[:-2]
 PROBE = request("GET", LIVE)[:-2]
@@ -149,7 +152,7 @@ def test_clients_that_do_not_read_hold_up_no_other_client(target: Target, figure
         record = target.others(1)
     figures(record, unread=8)
     assert record.statuses().keys() == {200}
-    assert record.longest() < 2 * LONGEST  # after 5 s each thread lets one of them be
+    assert record.longest() < 2 * LONGEST  # after 5 s each thread gives up on one of these clients
 
 
 def test_bodies_that_never_end_do_not_fill_the_memory(target: Target, figures: Any) -> None:
@@ -161,12 +164,12 @@ def test_bodies_that_never_end_do_not_fill_the_memory(target: Target, figures: A
     figures(record, bodies=150, worker_mib=memory)
     assert record.statuses().keys() == {200}
     assert record.longest() < LONGEST
-    assert memory < 200  # the kernel holds what has come
+    assert memory < 200  # the received bytes stay in the kernel
 
 
 def test_a_stop_does_not_wait_for_clients_that_say_nothing(target: Target, figures: Any) -> None:
     with serving(target.database) as service, Crowd(service.port, [(b"", b"")] * 16):
-        time.sleep(6)  # gunicorn waits 5 s for each before it lets them be
+        time.sleep(6)  # gunicorn waits 5 s for each client before it parks the connection
         started = time.monotonic()
         service.stop()
         took = time.monotonic() - started
@@ -198,7 +201,7 @@ def test_a_hundred_megabytes_are_refused_unread(
         assert sent <= 4 * MIB
 
 
-# Requests that two readers may read differently, and broken ones.
+# Requests that two parsers may read differently, and broken requests.
 
 
 def test_an_ambiguous_request_is_refused(target: Target, figures: Any) -> None:

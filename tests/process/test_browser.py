@@ -31,7 +31,7 @@ def toast(page: Page) -> Locator:
 
 
 class Held:
-    """Holds the requests to an address until they are let go."""
+    """Holds back the requests to an address until `let_go` is called."""
 
     def __init__(self, page: Page, address: str) -> None:
         self._page = page

@@ -1,4 +1,4 @@
-"""The commands for operators do their work, answer in one line, and say so when they can't."""
+"""The commands for operators do their work and print one line, also when they fail."""
 
 import re
 import subprocess

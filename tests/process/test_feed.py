@@ -1,4 +1,4 @@
-"""The feed of changes converges under concurrent writes, because numbers are taken in the lock."""
+"""The feed of changes converges under concurrent writes, because a lock orders their numbers."""
 
 from typing import Any
 

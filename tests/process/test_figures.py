@@ -1,4 +1,4 @@
-"""Metrics are counted without files, and nothing that befalls the disk fails a request."""
+"""Metrics are counted without files, so no trouble with the disk fails a request."""
 
 import os
 import shutil

@@ -17,7 +17,7 @@ SIGN_IN = "await register('ann@example.com', 'correct horse battery');"
 
 @pytest.fixture
 def tab(open_tab: OpenTab) -> Page:
-    """Return a page of which the code uses nothing but its origin."""
+    """Return a page, of which the code uses only the origin."""
     tab = open_tab()
     tab.goto(tab.url.replace("/?", "/style.css?"))
     return tab

@@ -1,4 +1,4 @@
-"""Reading requests out of pieces, and sending answers, without a server around them."""
+"""The server's parts read requests from pieces, and send answers; no server runs here."""
 
 import random
 import socket
@@ -131,7 +131,7 @@ def test_a_request_keeps_its_head_while_its_body_is_awaited() -> None:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """The server's and the client's side of a connection."""
+    """Return the server's and the client's side of a connection."""
     server, client = socket.socketpair()
     server.setblocking(False)
     with server, client:

@@ -1,4 +1,4 @@
-"""The release renews what earlier versions or an operator's SQL have left behind."""
+"""The release updates stored values that earlier versions or an operator's SQL left out of date."""
 
 from collections.abc import Callable
 from dataclasses import replace
