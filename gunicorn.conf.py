@@ -1,4 +1,4 @@
-"""gunicorn's settings; it reads this file by itself, before it forks."""
+"""gunicorn's settings. gunicorn finds and reads this file itself, before it forks the workers."""
 
 import os
 import random
@@ -24,9 +24,9 @@ if _config.web_worker == "buffered":
             max_body=MAX_BODY,
             refuse=partial(answer_refusal, _config),
             lanes=(
-                # Probes are answered when all other threads wait for the database.
+                # Health probes are answered even if all other threads wait for the database.
                 Lane(r"(GET|HEAD) /health", threads=4),
-                # Hashing a password takes 19 MB and all of a core: others go on beside it.
+                # Hashing a password takes 19 MB and a whole core; other requests go on meanwhile.
                 Lane(
                     r"(POST|PUT|DELETE) /api/v1/auth/(register|login|password|email|me)", threads=4
                 ),
@@ -36,45 +36,46 @@ if _config.web_worker == "buffered":
 else:
     worker_class = "gthread"
 threads = _config.web_threads
-worker_connections = 900  # of the 1,024 descriptors that a process often may have
-# The platforms' routers keep idle connections for up to 90 s; closing one first is a race that
-# the client loses (502). A stopping worker does not wait for them.
+worker_connections = 900  # leaves room below 1,024, a common limit of open files
+# The routers of PaaS platforms keep idle connections open for up to 90 s. If the worker closes one
+# first, a request that is already on its way becomes a 502. A stopping worker does not wait for
+# idle connections.
 keepalive = 95
-# Heroku and Render kill 30 s after SIGTERM: be gone before.
+# Heroku and Render send SIGKILL 30 s after SIGTERM, so the worker has to exit before that.
 graceful_timeout = 28
-# What proxies say of a client is the application's to read (TRUSTED_PROXIES). Nothing is taken from
-# anybody, which is quicker than to look up from whom.
+# The application reads the headers of proxies (TRUSTED_PROXIES), so gunicorn uses none of them. It
+# is quicker to trust every peer with no header than to check each peer's address.
 forwarded_allow_ips = "*"
 forwarder_headers = ""
 secure_scheme_headers = {}
 control_socket_disable = True
-# gunicorn makes an empty file for each worker that it starts. This folder, of memory, can't be
-# cleaned away; without the file, a worker that has died would not be replaced.
-if os.access("/dev/shm", os.W_OK):  # noqa: S108 (the names are drawn)
+# gunicorn creates an empty file for each worker that it starts, and can't replace a dead worker
+# without one. This folder is in memory, so no clean-up job removes it.
+if os.access("/dev/shm", os.W_OK):  # noqa: S108 (the file names are random)
     worker_tmp_dir = "/dev/shm"  # noqa: S108
-limit_request_line = 8190  # the longest list of filters that the API takes fits in
+limit_request_line = 8190  # has room for the longest list of filters that the API accepts
 _first_core = random.randrange(1024)  # noqa: S311 (no secret)
 logger_class = Logger
 logconfig_dict = log_config(_config.log_level)
 
 
 def on_starting(arbiter: Any) -> None:
-    """Warn of limits that several processes would each count for themselves."""
+    """Warn if each of several workers would count the rate limits for itself."""
     if arbiter.cfg.workers > 1 and _config.rate_limit_storage == "memory://":
         arbiter.log.warning("RATE_LIMIT_STORAGE is memory://: each worker counts for itself")
 
 
 def pre_fork(arbiter: Any, worker: Any) -> None:
-    """Choose where the worker counts its metrics."""
+    """Choose the part of the shared memory where the worker counts its metrics."""
     figures.assign(worker.age)
 
 
 def post_fork(arbiter: Any, worker: Any) -> None:
-    """Join the metrics of the other workers, and keep each worker on a core of its own.
+    """Join the shared metrics, and pin the worker to one core.
 
-    Its threads take turns by the GIL; across cores each turn costs more than the request (a bare
-    Flask worker: 500 µs against 220). The first core is drawn, so that the instances that share
-    a machine do not all take the same.
+    The threads of a worker take turns holding the GIL. Passing the GIL to another core costs more
+    than a request (a bare Flask worker: 500 µs against 220). The first core is random, so that
+    instances on the same machine do not all choose the same one.
     """
     figures.join(worker.age)
     if _config.web_affinity and hasattr(os, "sched_setaffinity"):
@@ -86,5 +87,5 @@ def post_fork(arbiter: Any, worker: Any) -> None:
 
 
 def child_exit(arbiter: Any, worker: Any) -> None:
-    """Forget the gauges of a worker that is gone; its counters go on counting."""
+    """Reset the gauges of a worker that has exited; its counters stay in the totals."""
     figures.leave(worker.age)

@@ -1,4 +1,4 @@
-"""The entry point of production, which gunicorn imports."""
+"""The production entry point, which gunicorn imports."""
 
 import logging.config
 

@@ -1,1 +1,1 @@
-"""The benchmark: what it measures and what came of it is in docs/performance.md."""
+"""The benchmark. docs/performance.md explains what it measures and lists the results."""

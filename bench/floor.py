@@ -1,8 +1,8 @@
-"""The floor: the least that Flask and psycopg2 can do, served by gunicorn with our settings.
+"""The floor: a minimal Flask application over psycopg2, served by gunicorn with our settings.
 
-One route answers a constant, and two answer a row that they find by its primary key, by a plain and
-by a prepared statement. There is no token, no validation, no log line and no error handling, so
-that the difference to the service is what its features cost.
+One route returns a constant. Two routes return a row that they find by its primary key, one with a
+plain statement and one with a prepared one. There is no token, no validation, no log line and no
+error handling, so the difference from the service is the cost of the service's features.
 """
 
 import os

@@ -1,6 +1,6 @@
--- wrk -s load.lua URL -- LOAD ACCOUNTS QUERY: requests of one kind from accounts drawn by lot.
+-- wrk -s load.lua URL -- LOAD ACCOUNTS QUERY: requests of one kind from accounts chosen at random.
 -- A line of the file ACCOUNTS is an email, a user's id, a token and the ids of tasks.
--- QUERY is that of lists.
+-- QUERY is the query string of lists.
 
 local words = { "annual", "budget", "call", "draft", "email", "form", "garden", "holiday", "invoice",
   "journey", "key", "letter", "meeting", "notes", "order", "plan", "quote", "report", "survey" }

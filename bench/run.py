@@ -1,8 +1,8 @@
-"""The benchmark: what a request costs under half a CPU and 512 MB, and how that grows.
+"""The benchmark: what a request costs with half a CPU and 512 MB, and how the cost grows.
 
-`python -m bench.run` starts the service as the Procfile does, and beside it the floor
-(`bench/floor.py`), each in a control group of its own, and a PostgreSQL outside of them. wrk loads
-them in turns, and the medians of the rounds are printed as the tables of `docs/performance.md`.
+`python -m bench.run` starts the service as the Procfile does, and the floor (`bench/floor.py`),
+each in its own control group, with a PostgreSQL outside of them. wrk loads them in turns. The
+medians of the rounds are printed as the tables of `docs/performance.md`.
 """
 
 import argparse
@@ -55,7 +55,7 @@ from tests.support.service import procfile
 
 FLOOR = ("constant", "select", "prepared")
 LOADS = ("health", "get", "list", "create", "update", "mixed", "batch")
-# Each by itself, the others as they are by default.
+# Each one is measured by itself, with the defaults of all others.
 SETTINGS = (
     "WEB_THREADS=1",
     "WEB_THREADS=2",
@@ -106,7 +106,7 @@ def measure_settings(bench: Bench) -> Measured:
     """Measure the mixed load with other numbers of threads, workers and connections."""
     url = bench.create_database("settings")
     services = {name: bench.start(f"env {name} {procfile('web')}", url) for name in SETTINGS}
-    other = bench.start(procfile("web"), url)  # hashes the passwords, and keeps that memory
+    other = bench.start(procfile("web"), url)  # hashes the passwords, which costs memory
     accounts = seed(other, bench.options.users, bench.options.tasks)
     measured = bench.in_turns(
         {name: partial(bench.measure, services[name], "mixed", accounts) for name in SETTINGS},
@@ -118,7 +118,7 @@ def measure_settings(bench: Bench) -> Measured:
 
 
 def measure_logins(bench: Bench) -> Measured:
-    """Measure what logins take, and what they leave to those who read at the same time."""
+    """Measure what logins cost, and how many requests of concurrent readers are left."""
     service = bench.start(procfile("web"), bench.create_database("logins"))
     accounts = seed(service, 10, 20)
     beside: list[Figures] = []
@@ -193,7 +193,7 @@ def measure_growth(bench: Bench) -> Measured:
 
 
 def fill(url: str, users: int, few: Account) -> None:
-    """Insert a thousand tasks for each user by SQL, and ten for one of them."""
+    """Insert a thousand tasks for each user by SQL, and leave ten of them to `few`."""
     run_sql(url, INSERT_USERS, {"tasks": MANY, "users": users - 1})
     with without_indexes(url):
         run_sql(url, INSERT_TASKS, {"first": 1, "last": MANY})
@@ -203,7 +203,7 @@ def fill(url: str, users: int, few: Account) -> None:
 
 
 def explain(url: str, account: Account) -> dict[str, int]:
-    """Return how many blocks each list of a user reads; a filter counts with its dearest sort."""
+    """Return the blocks that each list of a user reads; a filter has its most expensive sort."""
     sessions = "SELECT user_id::text, id::text FROM sessions WHERE user_id = %s"
     caller = Caller(*run_sql(url, sessions, (account.id,))[0])
     config = config_of(url)
@@ -268,16 +268,16 @@ def machine() -> str:
 def parse_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all of them by default")
-    parser.add_argument("--seconds", type=int, default=5, help="of each load in each round (5)")
-    parser.add_argument("--rounds", type=int, default=5, help="of which the median is taken (5)")
-    parser.add_argument("--users", type=int, default=50, help="that the loads are spread over (50)")
-    parser.add_argument("--tasks", type=int, default=100, help="of each of them (100)")
+    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; by default all")
+    parser.add_argument("--seconds", type=int, default=5, help="seconds of a load in a round (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds to take the median of (5)")
+    parser.add_argument("--users", type=int, default=50, help="users who send the requests (50)")
+    parser.add_argument("--tasks", type=int, default=100, help="tasks of each user (100)")
     parser.add_argument(
         "--sizes",
         type=lambda text: sorted(int(size) for size in text.split(",")),
         default=[1_000, 100_000, 1_000_000],
-        help="of the table whose growth is measured, in thousands (1000,100000,1000000)",
+        help="numbers of tasks to measure the growth with, in full thousands (1000,100000,1000000)",
     )
     parser.add_argument("--json", type=Path, help="where to write the figures of every round")
     options = parser.parse_args()
@@ -299,7 +299,7 @@ def main() -> None:
     options = parse_options()
     if not shutil.which("wrk"):
         sys.exit("bench: wrk is missing (Debian: apt-get install wrk)")
-    signal.signal(signal.SIGTERM, lambda *_args: sys.exit(1))  # ends what was started, too
+    signal.signal(signal.SIGTERM, lambda *_args: sys.exit(1))  # stops the targets too
     print(machine())
     results = {}
     for part in options.parts or PARTS:
@@ -309,7 +309,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
     if any(f["errors"] for part in results.values() for rounds in part.values() for f in rounds):
-        sys.exit("bench: there were errors: these figures are none to go by")
+        sys.exit("bench: there were errors, so the figures are not reliable")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The measured targets and their limits: processes, their load, and what it took of them."""
+"""The measured targets: their processes and limits, their load, and the resources it took."""
 
 import argparse
 import contextlib
@@ -67,7 +67,7 @@ class Account:
         self.id, self.token = session["user"]["id"], session["accessToken"]
 
     def create_tasks(self, count: int) -> None:
-        """Make so many tasks through the API."""
+        """Create `count` tasks through the API."""
         self._client.token = self.token
         for number in range(count):
             body = {"title": f"Task {number}", "description": "Before the next meeting. " * 6}
@@ -79,7 +79,7 @@ class Account:
         self.token = self._send(200, "POST", "/api/v1/auth/refresh")["accessToken"]
 
     def line(self) -> str:
-        """Return the line of this account that load.lua reads."""
+        """Return this account as a line for load.lua."""
         return " ".join([self.email, self.id, self.token, *self.tasks])
 
     def _send(self, expected: int, *request: Any) -> Any:
@@ -117,7 +117,7 @@ class Target:
         return self._process.pid
 
     def forget_peak(self) -> None:
-        """Begin anew to look for the peak of the memory (proc(5), clear_refs)."""
+        """Reset the peak of the memory (proc(5), clear_refs)."""
         for process in _family(self.pid):
             Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
@@ -135,7 +135,7 @@ class Target:
 
 
 def make_group() -> Group | None:
-    """Make a control group of the limits, where the system lets us."""
+    """Create a control group with the limits, or return None if the system forbids it."""
     try:
         return Group(CPUS, MEMORY)
     except pytest.skip.Exception:
@@ -159,7 +159,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 class Bench:
-    """A run: a PostgreSQL of its own, the targets, and how they are loaded."""
+    """A run of the benchmark: its own PostgreSQL, its targets, and their load."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         self.options, self._folder, self._stack = options, folder, stack
@@ -168,13 +168,13 @@ class Bench:
         self._postgres.create()
 
     def create_database(self, name: str) -> str:
-        """Make a database that has the schema, and give its URL."""
+        """Create a database with the schema, and return its URL."""
         run_sql(self._postgres.url("postgres"), f"CREATE DATABASE {name}")
         apply_migrations(config_of(self._postgres.url(name)))
         return self._postgres.url(name)
 
     def start(self, command: str, url: str) -> Target:
-        """Start a target, which is ended with the run."""
+        """Start a target, which is stopped at the end of the run."""
         target = Target(command, url, Path(mkdtemp(dir=self._folder)))
         self._stack.callback(target.stop)
         target.wait_until_live()
@@ -206,9 +206,9 @@ class Bench:
     def in_turns(
         self, cases: Mapping[str, Callable[[], Figures]], accounts: list[Account]
     ) -> Measured:
-        """Measure each case once a round, so that the machine's noise meets them alike.
+        """Measure each case once a round, so that noise on the machine affects all cases equally.
 
-        Tokens expire after a quarter of an hour: each case gets new ones.
+        Tokens expire after a quarter of an hour, so each case gets new ones.
         """
         measured: Measured = {name: [] for name in cases}
         for number in range(self.options.rounds):
@@ -238,7 +238,7 @@ def median(rounds: list[Figures]) -> Figures:
 
 
 def seed(target: Target, users: int, count: int) -> list[Account]:
-    """Register users and make tasks of theirs, through the API."""
+    """Register users, and create `count` tasks for each of them, through the API."""
     with ThreadPoolExecutor(8) as pool:
         accounts = list(pool.map(partial(Account, target.port), range(users)))
         list(pool.map(lambda account: account.create_tasks(count), accounts))

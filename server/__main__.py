@@ -1,6 +1,7 @@
-"""gunicorn's command, which says in one line if WEB_CONCURRENCY is not a number of workers.
+"""gunicorn's command, with a one-line error if WEB_CONCURRENCY is not a number of workers.
 
-gunicorn reads that variable while it is imported, before any configuration file.
+gunicorn reads that variable while it is imported, before any configuration file, so the check has
+to come first.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Answers on their way to the client: collected whole, then sent at one go."""
+"""Answers to clients. Each one is collected completely, and then sent in one go."""
 
 import contextlib
 import socket
@@ -9,12 +9,12 @@ from gunicorn import util
 
 from server.settings import Headers
 
-SEND_SECONDS = 2  # for a client to take an answer, but
-SLOWEST = 64 * 1024  # bytes a second, where that takes longer
+SEND_SECONDS = 2  # that every client gets for taking an answer
+SLOWEST = 64 * 1024  # bytes a second; a large answer gets the seconds that it takes at this rate
 
 
 class Outbox:
-    """The part of a socket that gunicorn's response writes to."""
+    """A stand-in for the client's socket that collects what gunicorn's response writes."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -30,7 +30,7 @@ class Outbox:
         return b"".join(self._parts)
 
     def shutdown(self, _how: int) -> None:
-        """Refuse: gunicorn closes the socket of an answer that failed in the middle."""
+        """Raise `OSError`, which gunicorn ignores when it closes an answer that failed halfway."""
         raise OSError
 
     def close(self) -> None:
@@ -38,7 +38,7 @@ class Outbox:
 
 
 def encode(status: str, headers: Headers, body: bytes, *, with_body: bool) -> bytes:
-    """Return the last answer of a connection as it goes over the wire."""
+    """Return the bytes of an answer after which the connection is closed."""
     fields = [
         *headers,
         ("Server", gunicorn.SERVER),
@@ -53,7 +53,7 @@ def encode(status: str, headers: Headers, body: bytes, *, with_body: bool) -> by
 def send(client: socket.socket, data: bytes) -> None:
     """Send an answer, and wait a bounded time for a client that takes it slowly.
 
-    Raises `OSError`.
+    Raises `OSError` if the client is gone or too slow.
     """
     sent = 0
     with contextlib.suppress(BlockingIOError):

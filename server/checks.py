@@ -1,9 +1,9 @@
-"""Refusal to start with a setting of gunicorn's that the worker would not honour."""
+"""The check that refuses to start with gunicorn settings that the worker would not honour."""
 
 import gunicorn
 from gunicorn.config import Config
 
-TRIED = (27, 0)  # gunicorn; the worker relies on internals that another version may change
+TRIED = (27, 0)  # gunicorn's version; the worker relies on internals that another may change
 _NO_TLS = "TLS ends at the router"
 _HTTP_1_1 = "the worker speaks HTTP/1.1"
 # Settings that must keep their defaults, and why.
@@ -21,7 +21,7 @@ _UNSUPPORTED = {
 
 
 def find_problem(cfg: Config) -> str | None:
-    """Return one line about what prevents the start, None if nothing does."""
+    """Return one line that says what prevents the start, or None if nothing does."""
     if gunicorn.version_info[:2] != TRIED:
         tried = ".".join(map(str, TRIED))
         return f"gunicorn {gunicorn.__version__} has not been tried, only {tried} has"

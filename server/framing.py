@@ -1,7 +1,7 @@
-"""Requests out of bytes that come in pieces (RFC 9112), without waiting for any of them.
+"""Requests, put together from bytes that arrive in pieces (RFC 9112), without ever waiting.
 
-gunicorn's parser decides what is valid. This module tells a request that is not whole yet from one
-that can't become valid, and collects bodies. It knows nothing of sockets.
+gunicorn's parser decides what is valid. This module distinguishes a request that is incomplete from
+one that can't become valid any more, and collects bodies. It never touches a socket.
 """
 
 import re
@@ -23,7 +23,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 
 MAX_HEAD = 64 * 1024  # bytes; gunicorn's own limit, 800 KB, is too much to parse again and again
-MAX_CHUNKING = 256 * 1024  # bytes of a body that are sizes of chunks, extensions and trailers
+MAX_CHUNKING = 256 * 1024  # bytes of chunk sizes, chunk extensions and trailers in a body
 
 _LINE_SO_FAR = re.compile(rb"\r?[ -~]*\r?")
 _SIZE_SO_FAR = re.compile(rb"[0-9a-fA-F]*(?:[ \t]*;[^\n]*)?[ \t]*\r?")
@@ -32,8 +32,8 @@ _SIZE_SO_FAR = re.compile(rb"[0-9a-fA-F]*(?:[ \t]*;[^\n]*)?[ \t]*\r?")
 def copy_settings(cfg: Config) -> SimpleNamespace:
     """Return gunicorn's settings as plain attributes, for the parser.
 
-    `Config` looks each one up by two calls. The parser asks for some thirty a request, which takes
-    6 % of a GET (see README.md).
+    `Config` makes two calls to look up a setting. The parser reads about thirty settings for each
+    request, which takes 6 % of a GET (see README.md).
     """
     values = {name: setting.get() for name, setting in cfg.settings.items()}
     return SimpleNamespace(
@@ -42,13 +42,13 @@ def copy_settings(cfg: Config) -> SimpleNamespace:
 
 
 class BodyTooLarge(ParseException):
-    """The body is longer than the application takes."""
+    """The body is longer than the application accepts."""
 
 
 class RequestReader:
     """The requests of one connection, one after the other.
 
-    `request` is the one whose head is there and whose body is not.
+    `request` is the request whose head has been parsed and whose body is still incomplete, or None.
     """
 
     def __init__(self, cfg: SimpleNamespace, client: Any, max_body: int) -> None:
@@ -60,7 +60,7 @@ class RequestReader:
 
     @property
     def size(self) -> int:
-        """The number of bytes that wait for the rest of their request."""
+        """The number of bytes that are held for an incomplete request."""
         return len(self._data) + self._body.tell()
 
     @property
@@ -69,13 +69,13 @@ class RequestReader:
         return not self._data and self.request is None
 
     def feed(self, data: bytes) -> None:
-        """Add bytes that have come."""
+        """Add received bytes."""
         self._data += data
 
     def next_request(self) -> Request | None:
-        """Return a request with its whole body, or None until more has come.
+        """Return a request with its whole body, or None if more bytes are needed.
 
-        Raises gunicorn's `ParseException`, as soon as no further byte could make a valid request.
+        Raises gunicorn's `ParseException` as soon as no further bytes can make the request valid.
         """
         if self.request is None:
             self.request = self._take_head()
@@ -101,7 +101,7 @@ class RequestReader:
         return request
 
     def _take_body(self, reader: Any) -> bool:
-        """Move what has come of the body; return whether it is whole."""
+        """Move the received part of the body, and return whether the body is complete."""
         if isinstance(reader, ChunkedReader):
             return self._take_chunks(reader)
         if reader.length > self._max_body:
@@ -112,7 +112,7 @@ class RequestReader:
         return written == missing
 
     def _take_chunks(self, reader: ChunkedReader) -> bool:
-        """Move the chunks that are whole; return whether the last one is there."""
+        """Move the complete chunks, and return whether the last one has arrived."""
         at = 0
         try:
             while True:
@@ -122,7 +122,7 @@ class RequestReader:
                 try:
                     line = bytes(self._data[at:line_end])
                     size, _ = reader.parse_chunk_size(IterUnreader(()), line)
-                except ChunkMissingTerminator:  # the last chunk, whose trailers are not in the line
+                except ChunkMissingTerminator:  # the last chunk; its trailers follow this line
                     at, is_whole = self._take_trailers(reader, at)
                     return is_whole
                 if self._body.tell() + size > self._max_body:
@@ -145,7 +145,7 @@ class RequestReader:
         return False
 
     def _take_trailers(self, reader: ChunkedReader, at: int) -> tuple[int, bool]:
-        """Return where the request ends, or where its last chunk begins if it is not whole."""
+        """Return the end of a complete request, or the start of its last chunk, and which it is."""
         unreader = IterUnreader(())
         try:
             reader.parse_chunk_size(unreader, bytes(self._data[at:]))

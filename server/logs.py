@@ -8,5 +8,5 @@ class Logger(glogging.Logger):
 
     @property
     def access_log_enabled(self) -> bool:
-        """Whether gunicorn logs requests; its own rule includes every logging configuration."""
+        """Whether gunicorn logs requests; by its own rule any `logconfig_dict` enables that too."""
         return bool(self.cfg.accesslog)

@@ -8,16 +8,16 @@ Headers = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Lane:
-    """Threads of their own for some requests, beside gunicorn's `threads` for all others."""
+    """A separate pool of threads for some requests; gunicorn's `threads` serve all others."""
 
-    pattern: str  # a regular expression that matches "METHOD /path" from its beginning
+    pattern: str  # a regular expression that matches the beginning of "METHOD /path"
     threads: int
 
 
-# Returns the status line, the headers and the body for a request that the application never sees.
-# It is called with the status (400 malformed, 408 too slow, 413 too large, 500 the application
-# failed), the name of the error (which quotes nothing of the request), the peer's address, and the
-# request's headers, as far as they are known.
+# A function that answers a request that the application can't: it returns the status line, the
+# headers and the body. Its arguments are the status (400 malformed, 408 too slow, 413 too large,
+# 500 the application failed), the name of the error (which quotes nothing of the request), the
+# peer's address, and the request's headers, as far as they are known.
 Refuse = Callable[[int, str, str, Headers], tuple[str, Headers, bytes]]
 
 

@@ -1,7 +1,7 @@
 """gunicorn's threaded worker, changed so that no thread waits for a client.
 
-The main thread collects the bytes of a request, and passes it to a thread once it is whole. The
-thread answers, and passes the connection back.
+The main thread collects the bytes of a request, and passes the request to a pool's thread once it
+is complete. That thread answers the request, and passes the connection back.
 """
 
 import contextlib
@@ -26,17 +26,17 @@ from server.checks import find_problem
 from server.framing import BodyTooLarge, RequestReader, copy_settings
 from server.settings import Settings
 
-REQUEST_SECONDS = 10  # for a request to come in
+REQUEST_SECONDS = 10  # for a request to arrive completely
 PIECE = 64 * 1024  # bytes that are read at a time
-LARGE = 64 * 1024  # bytes; of requests that are not whole, only such large ones are counted
-MAX_HELD = 32 * 1024 * 1024  # bytes of large requests that are not whole, in a worker
+LARGE = 64 * 1024  # bytes; smaller incomplete requests do not count towards MAX_HELD
+MAX_HELD = 32 * 1024 * 1024  # bytes of large incomplete requests in a worker
 MAX_DRAINED = 64 * 1024  # bytes that a client may send after the last answer
 
 Action = Callable[[], None]
 
 
 class Worker(ThreadWorker):
-    """gthread whose threads work and do not wait."""
+    """gunicorn's gthread worker, except that no thread waits for a client."""
 
     settings: Settings
 
@@ -48,7 +48,7 @@ class Worker(ThreadWorker):
         super().check_config(cfg, log)
 
     def init_process(self) -> None:
-        """Start in the worker's own process."""
+        """Set up the worker in its own process, after the fork."""
         self._lanes = [
             (re.compile(lane.pattern), ThreadPoolExecutor(lane.threads))
             for lane in self.settings.lanes
@@ -57,10 +57,10 @@ class Worker(ThreadWorker):
         self._next_sweep = 0.0
         super().init_process()
 
-    # Requests that come in: all of this runs in the main thread.
+    # Incoming requests. These methods run in the main thread.
 
     def enqueue_req(self, conn: TConn) -> None:
-        """Begin with the next request of a connection."""
+        """Start to read the next request of a connection."""
         if conn.parser is None:
             conn.parser = self._make_reader(conn)
         action = None if conn.parser.is_empty else self._take(conn, None)
@@ -79,7 +79,7 @@ class Worker(ThreadWorker):
             action()
 
     def _read(self, conn: TConn) -> Action | None:
-        """Read what has come; return what to do now, None to wait for more."""
+        """Read the available bytes, and return the next action, or None to wait for more."""
         try:
             data = conn.sock.recv(PIECE)
         except BlockingIOError:
@@ -89,7 +89,7 @@ class Worker(ThreadWorker):
         return self._take(conn, data)
 
     def _take(self, conn: TConn, data: bytes | None) -> Action | None:
-        """Go on with a request by what has come; empty data is the end, None adds nothing."""
+        """Continue a request with new data; empty data means the end, and None no new data."""
         reader = conn.parser
         reader.feed(data or b"")
         try:
@@ -107,14 +107,14 @@ class Worker(ThreadWorker):
         return None
 
     def _end(self, conn: TConn) -> None:
-        """Close a connection whose client has nothing more to send."""
+        """End a connection whose client sends no more; an unfinished request is refused."""
         if conn.parser.is_empty:
             self._close(conn)
         else:
             self._refuse(conn, 400, NoMoreData.__name__)
 
     def _greet(self, conn: TConn) -> None:
-        """Tell a client to go on that waits for it with its body (RFC 9110, section 10.1.1)."""
+        """Send 100 Continue if the client holds back its body until then (RFC 9110, 10.1.1)."""
         request = conn.parser.request
         if request and request._expected_100_continue:
             request._expected_100_continue = False
@@ -122,7 +122,7 @@ class Worker(ThreadWorker):
                 conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _make_room(self) -> None:
-        """Refuse the large request that has waited longest, if all of them hold too much."""
+        """Refuse the longest-waiting large request, if all of them together hold too much."""
         large = [conn for conn in self.pending_conns if conn.parser.size > LARGE]
         if sum(conn.parser.size for conn in large) > MAX_HELD:
             self._time_out(large[0])
@@ -145,7 +145,7 @@ class Worker(ThreadWorker):
         answer = self.settings.refuse(status, reason, client, headers)
         return encode(*answer, with_body=not (request and request.method == "HEAD"))
 
-    # Connections that wait, or end: in the main thread too.
+    # Connections that wait or close. These methods run in the main thread too.
 
     def _wait(self, conn: TConn, seconds: float, callback: Any) -> None:
         conn.timeout = time.monotonic() + seconds
@@ -172,7 +172,7 @@ class Worker(ThreadWorker):
             self._refuse(conn, 408, "Timeout")
 
     def _finish(self, conn: TConn, keep: bool) -> None:
-        """Go on with a connection after an answer."""
+        """Close a connection after an answer, or wait for its next request."""
         if not keep:
             self._linger(conn)
         elif not conn.parser.is_empty:
@@ -187,9 +187,9 @@ class Worker(ThreadWorker):
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_client_socket_readable, conn))
 
     def _linger(self, conn: TConn) -> None:
-        """End our side, and wait for the client's end before the connection is closed.
+        """Shut down our side, and close the connection once the client has done the same.
 
-        Closed with something unread, it would take the answer from the client.
+        Closing a connection with unread bytes resets it, and the client could lose the answer.
         """
         conn.parser, conn.drained = self._make_reader(conn), 0
         try:
@@ -212,7 +212,7 @@ class Worker(ThreadWorker):
         self.nr_conns -= 1
         conn.close()
 
-    # Requests that are whole: all of this runs in the threads.
+    # Complete requests. These methods run in the threads of a pool.
 
     def _serve(self, conn: TConn, request: Request) -> None:
         """Answer a request, and pass the connection back."""
@@ -221,8 +221,8 @@ class Worker(ThreadWorker):
             data, wants_more = self._answer(conn, request)
             send(conn.sock, data)
             keep = wants_more
-        except OSError:  # nobody takes the answer
-            self.log.debug("Closing a connection that takes no answer")
+        except OSError:  # the client is gone or too slow
+            self.log.debug("Closing a connection whose client does not take the answer")
         except Exception:
             self.log.exception("Error answering a request")
         finally:
@@ -234,14 +234,14 @@ class Worker(ThreadWorker):
         end = SimpleNamespace(sock=outbox, client=conn.client, server=conn.server)
         try:
             keep = self.handle_request(request, end)
-        except StopIteration:  # the application failed in the middle, which gunicorn has logged
+        except StopIteration:  # the application failed halfway, and gunicorn has logged it
             return self._refusal(conn, request, 500, "ApplicationError"), False
         except (Exception, SystemExit):
             self.log.exception("Error handling request %s %s", request.method, request.path)
             return self._refusal(conn, request, 500, "ApplicationError"), False
         return outbox.getvalue(), keep
 
-    # A stop.
+    # The graceful stop.
 
     def _cap_keepalive(self, deadline: float) -> None:
         super()._cap_keepalive(deadline)
@@ -249,16 +249,16 @@ class Worker(ThreadWorker):
             conn.timeout = min(conn.timeout, deadline)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Listen or not; a worker that stops takes what the kernel has accepted, then no more."""
+        """Start or stop to accept; a worker that stops first empties the kernel's queue."""
         super().set_accept_enabled(enabled)
         if enabled or self.alive:
             return
         for listener in self.sockets:
             for _ in range(self.cfg.backlog):
                 taken = self.nr_conns
-                with contextlib.suppress(OSError):  # as many as a process may have
+                with contextlib.suppress(OSError):  # the process has too many open files
                     self.accept(listener)
-                if taken == self.nr_conns:  # nobody waits
+                if taken == self.nr_conns:  # the queue is empty
                     break
             listener.close()
 

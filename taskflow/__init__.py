@@ -20,7 +20,7 @@ def create_app(config: Config, blueprints: Iterable[Blueprint] = BLUEPRINTS) -> 
     """Create the WSGI application for a configuration; it opens no connection yet."""
     app = Flask("taskflow", static_folder=None)
     app.url_map.converters = {**app.url_map.converters, "default": PathParameter}
-    app.url_map.merge_slashes = False  # another path is another path, never a redirect
+    app.url_map.merge_slashes = False  # `//` makes another path, never a redirect
     app.config.update(openapi.settings(config))
     database = Database(config)
     app.extensions["taskflow"] = Components(
@@ -32,7 +32,7 @@ def create_app(config: Config, blueprints: Iterable[Blueprint] = BLUEPRINTS) -> 
     document = openapi.register(app, blueprints)
     app.register_blueprint(docs.create_blueprint(document))
     errors.init_app(app)
-    # After-request functions run in reverse order, so that the hooks' own, which logs, is last.
+    # After-request functions run in reverse order. The one of the hooks logs, so it has to be last.
     hooks.init_app(app, config)
     if config.metrics_token:
         metrics.init_app(app, database)

@@ -91,7 +91,7 @@ class _Environment:
     def text(self, name: str) -> str | None:
         """Return a printable value, or None."""
         value = self._environ.get(name) or None
-        if value and not value.isprintable():  # a byte that is not UTF-8 is a lone surrogate
+        if value and not value.isprintable():  # bytes that are not UTF-8 become lone surrogates
             raise ConfigError(f"{name} must be printable text")
         return value
 
@@ -114,7 +114,7 @@ class _Environment:
         return float(value)
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
-        """Return one of the choices as it is spelled there; the variable may be in any case."""
+        """Return one of the choices, which the variable may write in any case."""
         value = self.text(name) or default
         for choice in choices:
             if choice.lower() == value.lower():
@@ -122,7 +122,7 @@ class _Environment:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}")
 
     def log_level(self, default: str) -> str:
-        """Return LOG_LEVEL by its name in Python's logging."""
+        """Return LOG_LEVEL as Python's `logging` spells it."""
         level = self.choice("LOG_LEVEL", default, LOG_LEVELS)
         return "warning" if level == "warn" else level
 
@@ -137,7 +137,7 @@ class _Environment:
         """Return the origins of a comma-separated list."""
         found = tuple(o.strip() for o in (self.text(name) or "").split(",") if o.strip())
         for origin in found:
-            # Browsers send credentials to named origins only, and "null" could be anybody.
+            # Browsers send credentials only if the origin is named, and any page can be "null".
             if not is_origin(origin):
                 raise ConfigError(
                     f"{name} must list origins as browsers send them, such as "
@@ -154,7 +154,7 @@ class _Environment:
             raise ConfigError("DATABASE_URL must be a postgresql:// URL")
         try:
             parts = parse_dsn(url or "")
-        except ProgrammingError:  # its text may quote the password
+        except ProgrammingError:  # the error's text may quote the password
             raise ConfigError("DATABASE_URL can't be parsed") from None
         ports = str(parts.get("port", "")).split(",")
         if not all(re.fullmatch(r"[0-9]{0,5}", port) for port in ports):
@@ -187,7 +187,7 @@ def load_config(production: bool, environ: Mapping[str, str] = os.environ) -> Co
         production=production,
         port=env.integer("PORT", 3000, 1, 65535),
         database_url=env.database_url(production),
-        # PGSSLMODE is as explicit as the URL, which wins over both.
+        # PGSSLMODE replaces this default, and the URL's `sslmode` wins over both.
         db_sslmode="require" if production and not env.text("PGSSLMODE") else None,
         jwt_secret=jwt_secret or DEVELOPMENT_SECRET,
         jwt_secret_previous=env.secret("JWT_SECRET_PREVIOUS", production),
@@ -212,7 +212,7 @@ def load_config(production: bool, environ: Mapping[str, str] = os.environ) -> Co
         metrics_token=env.matching("METRICS_TOKEN", "", r"[\x21-\x7e]*", "visible ASCII") or None,
         cookie_samesite=env.choice("COOKIE_SAMESITE", "Strict", ("Strict", "Lax", "None")),
         trusted_proxies=env.integer("TRUSTED_PROXIES", 1 if production else 0, 0, 100),
-        # gunicorn reads it itself, before it reads its configuration file.
+        # gunicorn reads this variable itself, before its configuration file.
         web_concurrency=env.integer("WEB_CONCURRENCY", 1, 1, 999),
         web_threads=env.integer("WEB_THREADS", 8, 1, 1000),
         web_affinity=env.choice("WEB_AFFINITY", "on", ("on", "off")) == "on",

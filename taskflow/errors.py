@@ -29,7 +29,7 @@ class Problem(NamedTuple):
 
 CATALOG = {
     "validation_error": Problem(
-        HTTPStatus.BAD_REQUEST, "The request is not valid; details says why."
+        HTTPStatus.BAD_REQUEST, "The request is not valid; see its details."
     ),
     "invalid_json": Problem(HTTPStatus.BAD_REQUEST, "The body is not a JSON object in UTF-8."),
     "auth_missing": Problem(HTTPStatus.UNAUTHORIZED, "An access token is required."),
@@ -50,7 +50,9 @@ CATALOG = {
         "The method is not allowed; the Allow header lists those that are.",
     ),
     "email_taken": Problem(HTTPStatus.CONFLICT, "An account with this email exists already."),
-    "changes_expired": Problem(HTTPStatus.GONE, "The sync token is over; begin without one."),
+    "changes_expired": Problem(
+        HTTPStatus.GONE, "The sync token is no longer valid; start again without one."
+    ),
     "precondition_failed": Problem(
         HTTPStatus.PRECONDITION_FAILED, "The task has changed since you read it."
     ),
@@ -105,7 +107,7 @@ class ServiceError(Exception):
 
 
 class DatabaseRefusalError(ServiceError):
-    """`database_unavailable` because of a wrong setting, which an operator has to mend."""
+    """`database_unavailable` because of a wrong setting, which an operator has to fix."""
 
     def __init__(self) -> None:
         super().__init__("database_unavailable")
@@ -120,7 +122,7 @@ def error_body(code: str, correlation_id: str, details: list[tuple[str, str]] | 
     }
     if details:
         error["details"] = [
-            # A field's name comes from the client and may hold what UTF-8 can't.
+            # A field's name comes from the client, and may contain lone surrogates.
             {"field": field.encode(errors="replace").decode()[:100], "message": message}
             for field, message in details[:MAX_DETAILS]
         ]
@@ -145,7 +147,7 @@ def error_response(error: ServiceError) -> Response:
 
 
 def _challenge(code: str) -> str:
-    """Return WWW-Authenticate; a request without a token gets no error (RFC 6750, 3.1)."""
+    """Return the value of WWW-Authenticate, without an error if no token came (RFC 6750, 3.1)."""
     if code in ("auth_missing", "invalid_credentials"):
         return 'Bearer realm="taskflow"'
     message = CATALOG[code].message
@@ -164,7 +166,7 @@ def http_error_response(error: HTTPException) -> Response:
 
 
 def unforeseen_error_response(error: Exception) -> Response:
-    """Log an unforeseen error once, with its stack, and answer without telling what it was."""
+    """Log an unforeseen error once, with its stack, and answer without revealing the error."""
     logger.error("Unforeseen error", exc_info=error)
     return error_response(ServiceError("internal_error"))
 

@@ -1,9 +1,9 @@
-"""Figures that the processes of a server count together, in memory that they share.
+"""Counters and gauges that the processes of a server keep in shared memory.
 
-The memory is anonymous: no file holds it, so that no full disk and no clean-up can take it away.
-Each worker process writes to a region of its own, and a scrape adds up all regions. The region of
-a worker that is gone passes to a later one, which counts on. A process that no server has given a
-region counts for itself.
+The memory is anonymous: it has no file, so a full disk or a clean-up can't affect it. Each worker
+process writes to its own region, and a scrape adds up all regions. When a worker has exited, a
+later worker takes over its region and continues its counts. A process without a region in the
+shared memory counts in private memory.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
 
-REGIONS = 128  # workers at the same time, with those that end; memory is taken when it is used
+REGIONS = 128  # workers at a time, including those that stop; an unused region takes no memory
 CELLS = 8192  # numbers in a region
 NAMES = 128 * 1024  # bytes in a region for the names of its series
 _REGION = CELLS * 8 + NAMES
@@ -29,7 +29,7 @@ class Series(NamedTuple):
 
     family: str
     labels: tuple[str, ...] = ()
-    is_gauge: bool = False  # whose number ends with its process
+    is_gauge: bool = False  # its number is reset when its process exits
 
 
 class Region:
@@ -52,7 +52,7 @@ class Region:
     def append(self, series: Series, size: int) -> int | None:
         """Add a series and return its first cell, or None if there is no room.
 
-        Another process that reads meanwhile sees all of the series or nothing.
+        Another process that reads at the same time sees the whole series or nothing of it.
         """
         line = json.dumps([*series, size]).encode() + b"\n"
         names, used = int(self.cells[_NAMES_USED]), int(self.cells[_CELLS_USED]) or _FIRST
@@ -69,7 +69,7 @@ class Figures:
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, REGIONS * _REGION)
-        self._assigned: dict[int, int] = {}  # workers by their age: regions
+        self._assigned: dict[int, int] = {}  # the region of each worker, by its age
         self._is_full = False
         self._use(Region(self._memory, 0))
         os.register_at_fork(after_in_child=self._be_alone)
@@ -80,18 +80,18 @@ class Figures:
         self._first = {series: first for series, first, _ in region.series()}
 
     def _be_alone(self) -> None:
-        """Count in private memory, because the parent writes to its region."""
+        """Count in private memory, because the region belongs to the parent."""
         self._parents, self._memory = self._memory, mmap.mmap(-1, _REGION)
         self._use(Region(self._memory, 0))
 
     def assign(self, age: int) -> None:
-        """Choose the region of a worker, in the parent, before it forks."""
+        """Choose a worker's region. The parent calls this before it forks."""
         free = set(range(1, REGIONS)) - set(self._assigned.values())
         if free:
             self._assigned[age] = min(free)
 
     def join(self, age: int) -> None:
-        """Take the region that was assigned, in the worker, after the fork."""
+        """Switch to the region that `assign` chose. The worker calls this after the fork."""
         if age not in self._assigned:
             logger.warning("This worker's metrics are not shared: there are too many workers")
             return
@@ -99,7 +99,7 @@ class Figures:
         self._use(Region(self._memory, self._assigned[age]))
 
     def leave(self, age: int) -> None:
-        """Free the region of a worker that is gone, in the parent; its gauges count no more."""
+        """Reset the gauges of a worker that has exited, and free its region, in the parent."""
         number = self._assigned.pop(age, None)
         if number is None:
             return
@@ -109,7 +109,7 @@ class Figures:
                 region.cells[first] = 0
 
     def add(self, series: Series, size: int, *amounts: tuple[int, float]) -> None:
-        """Add amounts to cells of a series, each given by its position and the amount."""
+        """Add amounts to cells of a series; each pair is a cell's position and its amount."""
         with self._lock:
             first = self._find(series, size)
             if first is not None:

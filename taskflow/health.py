@@ -1,4 +1,4 @@
-"""Health: whether the process answers, and whether the database does."""
+"""Health checks: whether the process answers, and whether the database does."""
 
 import logging
 import time
@@ -79,7 +79,7 @@ def get_health() -> Response:
 
 def _check_database() -> bool:
     try:
-        # libpq gives each host of the URL its time, so a thread bounds the wait.
+        # libpq's timeout is for each host of the URL, so a thread bounds the wait for all of them.
         check = _checker.submit(find_missing_migrations, components().database, CHECK_SECONDS)
         missing = check.result(ANSWER_SECONDS)
     except Exception as error:  # any failure means that the service can't serve
@@ -100,7 +100,7 @@ def _reason(error: Exception) -> str:
 def get_liveness() -> Response:
     """Check that the process answers.
 
-    Does not ask the database, because restarting the process would not help it.
+    Does not ask the database, because restarting the process would not repair the database.
     """
     request_context().is_routine = True
     return json_response('{"status":"healthy"}')

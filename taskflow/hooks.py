@@ -24,7 +24,7 @@ MAX_LOGGED_PATH = 1024  # characters
 
 def before() -> None:
     """Start the request's context, authenticate, and enforce what the route declares."""
-    request = request_ctx.request  # not a proxy, which would look it up at each use
+    request = request_ctx.request  # Flask's `request` would look the request up at each use
     context = g.request_context = RequestContext(correlation_id_of(request))
     # 404 and 405 have no endpoint and need no token; OPTIONS has no credentials (CORS).
     if request.endpoint is None or request.method == "OPTIONS":
@@ -44,7 +44,7 @@ def _authenticate(request: Request, context: RequestContext) -> None:
     try:
         claims = authenticate(request)
     except ServiceError:
-        # Guessing tokens spends the address's budget.
+        # A client that guesses tokens spends the budget of its address.
         components().limits.spend("requests", context, request.remote_addr)
         raise
     context.user_id, context.session_id = claims.user_id, claims.session_id

@@ -11,7 +11,7 @@ def new_id() -> str:
     """
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     fraction = rest * 4096 // 1_000_000
-    # An id is no secret. os.urandom() would let go of the GIL, for which all threads queue.
+    # An id is not a secret. os.urandom() would release the GIL, and then wait to get it back.
     noise = random.getrandbits(62)
     text = f"{milliseconds:012x}7{fraction:03x}{1 << 63 | noise:016x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -23,24 +23,24 @@ from taskflow.http.routing import BudgetName
 
 logger = logging.getLogger(__name__)
 
-AWAY_SECONDS = 5  # before a storage that failed is asked again
+AWAY_SECONDS = 5  # until a storage that failed is tried again
 SWEEP_SECONDS = 60  # between two removals of expired windows
-ROUNDING = 0.5  # seconds by which redis may have rounded the rest of a window down
-REDIS_SECONDS = 0.2  # longest wait for redis, so that no request waits for its limit
+ROUNDING = 0.5  # seconds by which redis may round down the rest of a window
+REDIS_SECONDS = 0.2  # longest wait for redis, so that it can't slow down requests
 
 
 class Counters(Protocol):
     """Counters of the windows of a limit."""
 
     def hit(self, key: str, limit: RateLimitItem) -> tuple[int, float]:
-        """Count one more and return the count and the end of the window (epoch seconds)."""
+        """Count a request and return the count and the end of the window (epoch seconds)."""
 
 
 class MemoryCounters:
     """Counters of this process.
 
-    The library's memory storage starts a thread every 10 ms under load, which costs 40 µs a
-    request where this costs 2.
+    Under load, the library's memory storage starts a thread every 10 ms. It costs 40 µs a request,
+    and this class costs 2.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class MemoryCounters:
         self._swept = 0.0
 
     def hit(self, key: str, limit: RateLimitItem) -> tuple[int, float]:
-        """Count one more."""
+        """Count a request; see `Counters`."""
         now = time.time()
         with self._lock:
             if now > self._swept + SWEEP_SECONDS:
@@ -70,7 +70,7 @@ class RedisCounters:
         self._storage = cast(Storage, storage_from_string(uri, wrap_exceptions=True, **options))
 
     def hit(self, key: str, limit: RateLimitItem) -> tuple[int, float]:
-        """Count one more; raises `StorageError`."""
+        """Count a request; raises `StorageError`."""
         name = limit.key_for(key)
         window = limit.get_expiry()
         count = self._storage.incr(name, window)
@@ -112,7 +112,7 @@ class RateLimits:
         except StorageError as error:
             if not self._away_until:
                 logger.warning(
-                    "Rate limits are off: their storage is away: %s", error.storage_error
+                    "Rate limits are off: their storage can't be reached: %s", error.storage_error
                 )
             self._away_until = time.monotonic() + AWAY_SECONDS
             return

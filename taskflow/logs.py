@@ -1,7 +1,7 @@
 """Logs: one JSON object a line on stdout, for the service and for gunicorn (COM-004).
 
-Pass what a line says besides its message in `extra`. Never log a token, a cookie, a password or a
-body.
+Pass the fields of a line besides its message in `extra`. Never log a token, a cookie, a password or
+a body.
 """
 
 import logging
@@ -18,7 +18,7 @@ from taskflow.output import MAX_LINE
 SHORT = 100  # characters; shorter texts are never cut
 
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# Control characters of a terminal, and what some readers take for the end of a line.
+# Control characters of a terminal, and characters that some readers treat as the end of a line.
 _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 
@@ -42,7 +42,8 @@ class CorrelationIdFilter(logging.Filter):
         return True
 
 
-# An escape would take up to six bytes of a line. json.dumps() would make an encoder for each.
+# Characters are not escaped, because an escape takes six bytes. json.dumps() would create a new
+# encoder for each line.
 _encode = JsonEncoder(ensure_ascii=False).encode
 
 
@@ -76,7 +77,7 @@ def _longest(log_data: dict[str, Any]) -> str | None:
 
 
 def _cut(name: str, text: str) -> str:
-    """Return three quarters of a text, without its middle: a stack's end says what failed."""
+    """Return three quarters of a text; of a stack the end matters most, so the middle is cut."""
     kept = len(text) * 3 // 8
     if name == "path":
         return text[: 2 * kept]
@@ -95,7 +96,7 @@ def json_formatter() -> JsonFormatter:
 
 
 def log_config(level: str) -> dict[str, Any]:
-    """Return the `logging.config.dictConfig` of a process; gunicorn's loggers take part in it."""
+    """Return the `logging.config.dictConfig` of a process, which includes gunicorn's loggers."""
     return {
         "version": 1,
         "disable_existing_loggers": False,

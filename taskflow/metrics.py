@@ -1,6 +1,6 @@
-"""Metrics in Prometheus's text format, correct across worker processes.
+"""Metrics in Prometheus's text format, summed over all worker processes.
 
-They are counted only if METRICS_TOKEN is set, in memory that the workers share (`figures.py`).
+Metrics are counted only if METRICS_TOKEN is set, in memory that the workers share (`figures.py`).
 prometheus_client writes the text.
 """
 
@@ -53,7 +53,7 @@ class Counter:
         FAMILIES.append(self)
 
     def inc(self, *labels: str, by: int = 1) -> None:
-        """Count more, one by default."""
+        """Increase the number by `by`."""
         figures.add(Series(self.name, labels), 1, (0, by))
 
     def collect(self, totals: dict[tuple[str, ...], list[float]]) -> Metric:
@@ -147,7 +147,7 @@ class Collector:
 @blueprint.route(
     "/metrics",
     methods=["GET"],
-    public=True,  # it has a bearer of its own
+    public=True,  # the view checks its own bearer token
     database=False,
     errors=("not_found", "auth_missing", "auth_invalid"),
 )
@@ -197,7 +197,7 @@ def publish_pool(database: Database) -> None:
 
 
 def init_app(app: Flask, database: Database) -> None:
-    """Start counting."""
+    """Make the application and its database report to the metrics."""
     app.after_request(count_request)
     database.on_acquire = pool_acquire.observe
     database.on_query = query_seconds.observe

@@ -1,8 +1,8 @@
-"""The handler that writes log lines to stdout, whole, and never waits for their reader.
+"""The handler that writes whole log lines to stdout, and never waits for their reader.
 
 A line of at most `MAX_LINE` bytes goes to a pipe in one piece or not at all (POSIX, `write`), so
-that the lines of several workers are not torn into each other. Lines that a slow reader does not
-take at once wait in memory. Lines that stdout can't take are lost, with one warning on stderr.
+the lines of several workers can't get mixed up. Lines that a slow reader does not take at once wait
+in memory. Lines that stdout can't take are lost, with one warning on stderr.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 MAX_LINE = select.PIPE_BUF  # bytes, with the newline: 4,096 on Linux
 MAX_WAITING = 4 * 1024 * 1024  # bytes of lines that wait for a slow reader
-FLUSH_SECONDS = 1  # for the reader of a process that ends
+FLUSH_SECONDS = 1  # that a process waits for a slow reader before it ends
 REPORT_SECONDS = 10  # between two lines that say how many were lost
 
 
@@ -31,7 +31,7 @@ class StdoutHandler(logging.Handler):
         self._fd, self._write = _writer(sys.__stdout__.fileno() if sys.__stdout__ else None)
         self._is_safe = self._fd >= 0 and _keeps_lines_whole(self._fd)
         self._reset()
-        os.register_at_fork(after_in_child=self._reset)  # the lines that wait are the parent's
+        os.register_at_fork(after_in_child=self._reset)  # the parent writes the waiting lines
         self._is_torn = False  # a disk took half a line
         self._lost = 0
         self._has_warned = False
@@ -52,10 +52,10 @@ class StdoutHandler(logging.Handler):
         self._drainer: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record's line, or have it wait or lose it."""
+        """Write, queue or lose a record's line."""
         try:
             line = self.format(record)
-        except Exception:  # a bug at the call, which is logging's to report
+        except Exception:  # a bug in the logging call, which `logging` reports
             self.handleError(record)
             return
         lost = self._lost
@@ -73,7 +73,7 @@ class StdoutHandler(logging.Handler):
                 self._wait(line)
 
     def _send(self, line: bytes) -> bool:
-        """Write a line if stdout takes it now; a line that it can't take at all is lost."""
+        """Return False if a line has to wait; otherwise it was written, or lost as unwritable."""
         data = b"\n" + line if self._is_torn else line
         try:
             written = self._write(data)
@@ -86,14 +86,14 @@ class StdoutHandler(logging.Handler):
         if written < len(data):  # a full disk or a socket took a part
             self._is_torn = stat.S_ISREG(os.fstat(self._fd).st_mode)
             if self._is_torn:
-                self._lose(OSError("the disk took a part"))
+                self._lose(OSError("the disk took only a part"))
             else:
                 self._wait(data[written:], is_first=True)
         return True
 
     def _wait(self, line: bytes, is_first: bool = False) -> None:
         if self._waiting_bytes + len(line) > MAX_WAITING:
-            self._lose(BlockingIOError("its reader takes nothing"))
+            self._lose(BlockingIOError("its reader is too slow"))
             return
         (self._waiting.appendleft if is_first else self._waiting.append)(line)
         self._waiting_bytes += len(line)
@@ -134,7 +134,7 @@ class StdoutHandler(logging.Handler):
             self._lost += lost
 
     def flush(self) -> None:
-        """Wait a moment for the reader of waiting lines, before the process ends."""
+        """Wait briefly until the reader has taken the waiting lines, before the process ends."""
         deadline = time.monotonic() + FLUSH_SECONDS
         while self._waiting and time.monotonic() < deadline:
             _wait_for_room(self._fd, 0.1)
@@ -147,14 +147,14 @@ def _writer(fd: int | None) -> tuple[int, Callable[[bytes], int]]:
     The function returns the number of bytes written. It raises `BlockingIOError` if it would have
     to wait, and `OSError` if nothing can be written.
     """
-    if fd is None:  # another file may have got the number since
+    if fd is None:  # stdout was closed, and another file may have its number now
         return -1, _refuse
     mode = os.fstat(fd).st_mode
     if stat.S_ISSOCK(mode):
         sock = socket.socket(fileno=os.dup(fd))
         return sock.fileno(), lambda data: sock.send(data, socket.MSG_DONTWAIT)
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-        # O_NONBLOCK belongs to the open file, which other processes share: open it anew.
+        # Other processes share the open file, and would share O_NONBLOCK, so open it again.
         with contextlib.suppress(OSError):
             own = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
             return own, lambda data: os.write(own, data)
@@ -185,6 +185,6 @@ def _wait_for_room(fd: int, seconds: float) -> bool:
 
 
 def _warn(text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody listens
+    with contextlib.suppress(OSError):  # stderr can't be written either
         if sys.__stderr__ is not None:
             _write_if_ready(sys.__stderr__.fileno(), f"{text}\n".encode())

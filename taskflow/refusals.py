@@ -1,7 +1,7 @@
 """Answers to requests that the server refuses before the application sees them.
 
-They look like every other error of the service. `gunicorn.conf.py` passes `answer_refusal` to the
-server.
+These answers look like every other error of the service. `gunicorn.conf.py` passes `answer_refusal`
+to the server.
 """
 
 import logging
@@ -24,9 +24,9 @@ _CODE_BY_STATUS = {408: "request_timeout", 413: "payload_too_large", 500: "inter
 def answer_refusal(
     config: Config, status: int, reason: str, client: str, headers: Headers
 ) -> tuple[str, list[tuple[str, str]], bytes]:
-    """Return the status line, the headers and the body of an answer, and log it.
+    """Return the status line, the headers and the body of an answer, and log the refusal.
 
-    `headers` are the request's, as far as the server could read them. The reason is logged only.
+    `headers` are the request's, as far as the server could read them. `reason` is only logged.
     """
     code = _CODE_BY_STATUS.get(status, "validation_error")
     environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}

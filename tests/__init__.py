@@ -1,6 +1,6 @@
-"""The tests: through Flask's test client, with real processes, and drills."""
+"""The tests: those through Flask's test client, those with real processes, and the drills."""
 
 import pytest
 
-# Outside of test modules pytest explains a failed assert only on request.
+# pytest explains a failed assert outside of test modules only if the module is registered.
 pytest.register_assert_rewrite("tests.support")

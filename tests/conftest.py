@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     data = Path(tempfile.mkdtemp(prefix="taskflow-"))
     server = start_postgres(data)
     config.add_cleanup(lambda: shutil.rmtree(data))
-    config.add_cleanup(server.stop)  # called first, as the last one added
+    config.add_cleanup(server.stop)  # added last, so that it is called first
     os.environ["TEST_DATABASE_URL"] = server.get_uri()  # inherited by the other processes
     run_sql(server.get_uri(), "ALTER SYSTEM SET fsync = off")
     run_sql(server.get_uri(), "SELECT pg_reload_conf()")
@@ -81,7 +81,7 @@ def app(config: Config) -> Flask:
 
 @pytest.fixture(autouse=True)
 def _clean_tables(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Delete all rows after a test, so that the fixtures of the next module find none."""
+    """Delete all rows after a test, so that the fixtures of the next module find no rows."""
     yield
     if "config" in request.fixturenames:
         config = request.getfixturevalue("config")
@@ -114,5 +114,5 @@ def bob(app: Flask) -> User:
 
 @pytest.fixture
 def app_with(config: Config) -> Callable[..., Flask]:
-    """Return a function that makes an application with other settings on the same database."""
+    """Return a function that creates an application with other settings on the same database."""
     return lambda **changes: create_app(replace(config, **changes))

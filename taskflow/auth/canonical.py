@@ -36,5 +36,5 @@ def canonical_password(password: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Return a text without regard to case, in NFC."""
+    """Return a text in NFC with its case folded, for comparisons without regard to case."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())

@@ -88,7 +88,7 @@ def find_replaced_session(request: Request) -> str | None:
 
 
 def check_csrf(request: Request, claims: Claims) -> None:
-    """Compare X-CSRF-Token with the token from the cookie; raises `csrf_failed`."""
+    """Compare X-CSRF-Token with the claim of the cookie's token; raises `csrf_failed`."""
     if request.method in _SAFE_METHODS:
         return
     sent = header_of(request, "X-CSRF-Token") or ""

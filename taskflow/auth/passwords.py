@@ -1,4 +1,4 @@
-"""Passwords: argon2id hashes, made one at a time so that other requests keep their CPU."""
+"""Passwords: argon2id hashes, computed one at a time so that other requests get CPU time too."""
 
 import threading
 
@@ -15,7 +15,7 @@ _COMMON = frozenset(p for p in FREQUENCY_LISTS["passwords"] if len(p) >= 8)
 _SERVICE_NAME = "taskflow"
 _EXTRA_CHARACTERS = 4  # "taskflow2026" is as easy to guess as "taskflow"
 
-# Verified for unknown users, so that they take as long as a wrong password.
+# The hash to verify if the email is unknown, so that the answer takes as long as for a known email.
 _NOBODYS_HASH = _hasher.hash("nobody has this password")
 
 
@@ -27,8 +27,8 @@ def is_common(password: str) -> bool:
 def is_guessable(password: str, email: str) -> bool:
     """Return whether a password is little more than the service's name or the user's email.
 
-    That is one of these words, in any case, with up to four further characters before and after it
-    in all (OWASP ASVS 5.0, 6.2.11).
+    A guessable password is one of these words, in any case, with at most four other characters
+    around it in all (OWASP ASVS 5.0, 6.2.11).
     """
     text, address = canonical_password(password), canonical_email(email)
     words = {_SERVICE_NAME, fold(email.strip()), address, address.rpartition("@")[0]}
@@ -46,7 +46,7 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(password_hash: str | None, password: str) -> bool:
-    """Return whether a password matches a hash; None never does, and takes as long.
+    """Return whether a password matches a hash; None never matches, and takes as long.
 
     Hashes of earlier versions may be of the password as it was typed, so that form is tried too.
     """
@@ -57,7 +57,7 @@ def verify_password(password_hash: str | None, password: str) -> bool:
 
 
 def needs_rehash(password_hash: str, password: str) -> bool:
-    """Return whether a hash has other parameters than today's, or is of another form."""
+    """Return whether a hash has outdated parameters, or is of the password as it was typed."""
     if _hasher.check_needs_rehash(password_hash):
         return True
     canonical = canonical_password(password)

@@ -20,7 +20,7 @@ def user_json(source: str) -> str:
 
 
 class NewSession(NamedTuple):
-    """A session to insert; `ended_id` is the session that it takes the place of, if any."""
+    """A session to insert; `ended_id` is the session that it replaces, if any."""
 
     session_id: str
     refresh_id: str
@@ -38,7 +38,7 @@ class NewSession(NamedTuple):
         return cls(new_id(), new_id(), user_agent, ip_address, ended_id, lifetime)
 
 
-# Begins a session for the row of a CTE `account`, which has an `id`.
+# CTEs that begin a session for the row of another CTE, `account`, which has an `id`.
 _BEGIN_SESSION = """
 session AS (
   INSERT INTO sessions (id, user_id, expires_at, user_agent, ip_address)
@@ -248,7 +248,7 @@ def update_password(
 
 
 def delete_user(caller: Caller, verified_hash: str) -> bool:
-    """Delete a user with all that it owns.
+    """Delete a user and all their data.
 
     Returns False if the password has just changed or the session has just ended.
     """

@@ -1,7 +1,7 @@
-"""Password reset tokens: signed by a key that takes in the current hash of the password.
+"""Password reset tokens, signed with a key that depends on the current hash of the password.
 
-A token needs no table to be used once: the hash changes when the password does, and with it the
-key of every token made before. A login that renews the hash makes them void too.
+A token works only once without a table of used ones: a new password has a new hash, so the keys of
+earlier tokens no longer apply. A login that renews the hash voids earlier tokens too.
 """
 
 import time

@@ -68,7 +68,7 @@ def register(body: dict[str, Any]) -> Response:
 def login(body: dict[str, Any]) -> Response:
     """Log in.
 
-    Begins a new session, and ends the one whose refresh cookie comes along. Other sessions of the
+    Begins a new session, and ends the session whose refresh cookie is sent. Other sessions of the
     account continue. An unknown email and a wrong password get the same answer.
     """
     return _session_response(service.login(**body, session=_new_session()))
@@ -81,8 +81,8 @@ def refresh() -> Response:
     """Refresh a session.
 
     Takes the refresh token from its cookie, or else as a bearer, and rotates it. Tabs may refresh
-    at the same time, and a lost answer may be asked for again. A token that is out of turn has been
-    copied, and ends the session.
+    at the same time, and a client may try again after a lost answer. The reuse of an older token
+    ends the session, because such a token was copied.
     """
     return _session_response(service.refresh(authenticate_refresh(request)))
 
@@ -165,8 +165,8 @@ def change_password(body: dict[str, Any]) -> Response:
 def reset_password(body: dict[str, Any]) -> Response:
     """Reset the password.
 
-    Takes a token that the operator makes with `python -m taskflow reset-password`. It works for
-    an hour and once, and ends every session of the account.
+    Takes a token that the operator makes with `python -m taskflow reset-password`. The token works
+    once, within an hour. Ends every session of the account.
     """
     service.reset_password(body["token"], body["newPassword"], components().config.jwt_secrets)
     return no_content()
@@ -183,7 +183,7 @@ def reset_password(body: dict[str, Any]) -> Response:
 def change_email(body: dict[str, Any]) -> Response:
     """Change the email.
 
-    Sessions continue. The next login takes the new email.
+    Sessions continue. The next login needs the new email.
     """
     caller = request_context().caller
     return json_response(service.change_email(caller, body["email"], body["password"]))
@@ -212,7 +212,7 @@ def list_sessions() -> Response:
 def revoke_session(session_id: str) -> Response:
     """Revoke a session.
 
-    Its tokens are refused from now on.
+    Its tokens are refused from then on.
     """
     if not is_uuid(session_id):
         raise ServiceError("not_found")

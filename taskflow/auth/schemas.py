@@ -49,7 +49,8 @@ SESSION_LIST = {"data": [SESSION]}
 
 _EMAIL_RULE = validate.Email()
 _NEW_PASSWORD_LENGTH = 128  # characters in NFC
-# Normalising takes the square of the number of combining marks: half a MiB of them takes minutes.
+# The time to normalise a text grows with the square of the number of its combining marks: half a
+# MiB of them takes minutes.
 _LONGEST_TYPED = 8 * _NEW_PASSWORD_LENGTH
 
 
@@ -64,7 +65,7 @@ class Email(Text):
         try:
             _EMAIL_RULE(canonical_email(text))
             is_valid = text.isprintable()  # two accounts must not look the same
-        except ValueError:  # of which marshmallow's ValidationError is one
+        except ValueError:  # or marshmallow's ValidationError, a subclass
             is_valid = False
         if not is_valid:
             raise ValidationError(validate.Email.default_message)

@@ -58,8 +58,8 @@ def _begun(user_id: str, user: str, session: NewSession) -> Session:
 def refresh(claims: Claims) -> Session:
     """Rotate the refresh token of a session.
 
-    A token that is out of turn has two holders, one of them a thief, so the session ends. Raises
-    `ServiceError` `auth_revoked`.
+    If an older token is reused, it has two holders, one of them a thief, so the session ends.
+    Raises `ServiceError` `auth_revoked`.
     """
     row = sessions.rotate_refresh_token(claims.caller, claims.token_id)
     if row is None:
@@ -113,7 +113,7 @@ def reset_password(token: str, new: str, secrets: Sequence[str]) -> None:
 
 
 def delete_account(caller: Caller, password: str) -> None:
-    """Delete an account and all that it owns.
+    """Delete an account and all its data.
 
     Raises `ServiceError` `invalid_credentials` or `auth_revoked`.
     """

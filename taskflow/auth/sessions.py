@@ -1,9 +1,9 @@
 """The SQL of sessions, one statement a function.
 
-A session is a row until it ends; logging out and revoking delete it. Its refresh tokens are rows
-with their `jti` as the id, a chain in the order of `issued_at`. The latest is the newest token,
-which was not used yet; the others have the time of their use in `rotated_at`. A token without a row
-is dead. `last_used_at` of the session is when its newest token was last handed out.
+A session is a row until it ends; logging out and revoking delete the row. The refresh tokens of a
+session are rows too, with the `jti` as the id. They form a chain in the order of `issued_at`. The
+newest token has not been used yet; the others have the time of their use in `rotated_at`. A token
+without a row is dead. A session's `last_used_at` is when its newest token was last handed out.
 """
 
 from taskflow.auth.queries import user_json
@@ -13,10 +13,10 @@ from taskflow.database.sql import LIVE_SESSION, utc_text
 from taskflow.http.context import Caller, components
 from taskflow.ids import new_id
 
-# Tabs may refresh at the same time, and an answer may be lost or late, within so many seconds.
+# Seconds in which tabs may refresh at the same time, and an answer may be lost or late.
 GRACE_SECONDS = 30
 
-# The first statement locks the session, so that the second sees what the others have made of it.
+# The first statement locks the session, so that the second one sees the result of other refreshes.
 ROTATE = f"""
 /* rotate_refresh_token */
 SELECT 1
@@ -84,12 +84,12 @@ JOIN users ON users.id = %(user_id)s::uuid
 def rotate_refresh_token(caller: Caller, token_id: str) -> Row | None:
     """Use a refresh token and return the user's JSON and the id of the newest token.
 
-    The newest token makes its successor. A token that was used within the grace time is answered
-    with the newest. The parent of the newest, and a token that was used within the grace time
-    before the newest was made, make a new newest: an answer was lost or late. Tokens that were made
-    after them are dead, but for those that were used or handed out within the grace time; these
-    count as used now, because their answers may still arrive. Returns None for any other token, or
-    after the end of the session.
+    The use of the newest token makes its successor. A token that was used within the grace time is
+    answered with the newest one. The parent of the newest token, or a token that was used within
+    the grace time before the newest was made, makes a new newest token, because an answer was lost
+    or late. Tokens that were made after the presented one are then dead, except those that were
+    used or handed out within the grace time. These count as used now, because their answers may
+    still arrive. Returns None for any other token, or after the end of the session.
     """
     rows = components().database.script(
         ROTATE,
@@ -106,7 +106,7 @@ def rotate_refresh_token(caller: Caller, token_id: str) -> Row | None:
 
 
 def delete_session(user_id: str, session_id: str) -> None:
-    """Delete a session of a user, if it is there."""
+    """Delete a session of a user, if it exists."""
     components().database.execute(
         """
         /* delete_session */

@@ -1,6 +1,6 @@
 """Tokens: their claims, signing, verification and cookies.
 
-An access token proves a user for 15 minutes. A refresh token names a row of `refresh_tokens`.
+An access token identifies a user for 15 minutes. A refresh token names a row of `refresh_tokens`.
 flask-jwt-extended signs, verifies and sets the cookies.
 """
 
@@ -138,7 +138,7 @@ def _csrf_cookie() -> dict[str, Any]:
 
 
 def _key_id(key: str) -> str:
-    """Return the `kid` header of a key (RFC 7515, 4.1.4), from which the key can't be told."""
+    """Return the `kid` header for a key (RFC 7515, 4.1.4), which does not reveal the key."""
     return hmac.digest(key.encode(), b"kid", "sha256")[:6].hex()
 
 
@@ -161,7 +161,7 @@ def init_app(app: Flask, config: Config) -> TokenVerifier:
         # Browsers accept SameSite=None only with Secure.
         JWT_COOKIE_SECURE=config.production or config.cookie_samesite == "None",
         JWT_COOKIE_SAMESITE=config.cookie_samesite,
-        JWT_COOKIE_CSRF_PROTECT=False,  # a session has one value: credentials.check_csrf()
+        JWT_COOKIE_CSRF_PROTECT=False,  # check_csrf() takes one value for the whole session
     )
     manager = JWTManager(app)
     keys = {_key_id(key): key for key in (config.jwt_secret, config.jwt_secret_previous) if key}

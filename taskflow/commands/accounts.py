@@ -1,4 +1,4 @@
-"""Commands on accounts: they list them, reset a password and end sessions."""
+"""Commands that list accounts, reset a password and end sessions."""
 
 from taskflow.auth.canonical import keys_of_email
 from taskflow.auth.queries import FIND_CREDENTIALS

@@ -1,7 +1,7 @@
 """The command line: `python -m taskflow COMMAND`.
 
-Every command is production, answers in one line (`users`: one for each), and ends with code 1 and
-one line on stderr if it fails.
+Every command uses the production configuration and prints one line (`users` prints one for each
+account). A command that fails prints one line on stderr and exits with code 1.
 """
 
 import argparse
@@ -34,7 +34,7 @@ COMMANDS = {
     ),
     "purge": Command(
         purge,
-        "Delete what has expired.",
+        "Delete expired data.",
         "Deletes expired sessions, Idempotency-Keys that are more than a day old, and tasks that"
         " were deleted more than 30 days ago. Run it once a day.",
     ),
@@ -47,15 +47,15 @@ COMMANDS = {
     "reset-password": Command(
         make_reset_token,
         "Print a token that resets a password.",
-        "The token is the last word of the line. It works for an hour, once, with POST"
-        " /api/v1/auth/password/reset, and not after the password has changed. Whoever has it"
-        " can take over the account: pass it on by a safe way.",
+        "The token is the last word of the line. It works once, within an hour, with POST"
+        " /api/v1/auth/password/reset, and no longer after the password has changed. Anyone who"
+        " has the token can take over the account, so pass it on safely.",
         takes_email=True,
     ),
     "end-sessions": Command(
         end_sessions,
         "End all sessions of an account.",
-        "All tokens of the account are refused from then on. The password stays.",
+        "All tokens of the account are refused from then on. The password stays the same.",
         takes_email=True,
     ),
 }
@@ -84,7 +84,7 @@ def main() -> None:
         parser.print_help()
         return
     config = load_config_or_exit(production=True)
-    logging.disable()  # one line is enough
+    logging.disable()  # the command prints its own line
     try:
         answer = COMMANDS[name].run(config, **options)
     except Exception as error:

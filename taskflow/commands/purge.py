@@ -1,10 +1,10 @@
-"""The command `purge`, which deletes what has expired. Only the size of tables depends on it."""
+"""The command `purge`, which deletes expired data to keep the tables small."""
 
 from taskflow.config import Config
 from taskflow.database import Database
 from taskflow.tasks.sync_queries import KEPT_DAYS
 
-BATCH = 5000  # rows a statement deletes, so that none holds locks for long
+BATCH = 5000  # rows that a statement deletes, so that no statement holds locks for long
 
 DELETE_EXPIRED_SESSIONS = """
 /* purge */
@@ -30,8 +30,8 @@ WHERE (user_id, key) IN (
 )
 RETURNING 1
 """
-# Locks the users first, as every write of tasks does. The feed of changes compares the number of a
-# client with `purged_number`.
+# The statement locks the users first, as every write of tasks does. The feed of changes compares
+# the change number of a client with `purged_number`.
 FORGET_DELETED_TASKS = f"""
 /* purge */
 WITH old AS (
@@ -65,7 +65,7 @@ FROM forgotten
 
 
 def purge(config: Config) -> str:
-    """Delete what has expired and return the line to print; raises what the connection raises."""
+    """Delete expired data and return the line to print; raises as `Database` does."""
     database = Database(config)
     sessions = _delete_in_batches(database, DELETE_EXPIRED_SESSIONS)
     keys = _delete_in_batches(database, DELETE_OLD_KEYS)

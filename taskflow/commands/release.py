@@ -13,7 +13,7 @@ def release(config: Config) -> str:
     """Apply the migrations that are missing, compare the schema, and update stored values.
 
     Returns the line to print. Raises `CommandError` if the database differs from schema.sql, and
-    what PostgreSQL or the connection raises.
+    passes on the errors of PostgreSQL and of the connection.
     """
     applied = apply_migrations(config)
     answer = f"applied {', '.join(applied)}" if applied else "no migration is missing"

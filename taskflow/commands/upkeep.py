@@ -1,6 +1,7 @@
-"""Values that earlier versions or an operator's SQL have left behind, which `release` renews.
+"""Updates of stored values that earlier versions or an operator's SQL have left out of date.
 
-Every function goes through its table once, in batches, and may run while the service serves.
+The command `release` runs them. Every function goes through its table once, in batches, and may run
+while the service serves.
 """
 
 import json
@@ -42,7 +43,8 @@ WHERE (user_id, id) > (%(after)s::uuid, %(after_id)s::uuid)
 ORDER BY user_id, id
 LIMIT %(batch)s
 """
-# A task whose version has changed, or that another transaction holds, is left for the next time.
+# A task whose version has changed, or that another transaction has locked, waits for the next
+# release.
 _ITEMS = """
   SELECT tasks.user_id, tasks.id, item.title_words, item.description_words
   FROM jsonb_to_recordset(%(items)s::jsonb) AS item(
@@ -50,8 +52,8 @@ _ITEMS = """
   JOIN tasks USING (user_id, id, version)
   FOR NO KEY UPDATE OF tasks SKIP LOCKED
 """
-# The trigger numbers an update that leaves the words of the title as they are, so they become null
-# first where only those of the description are missing.
+# A trigger gives the task a new version unless `title_words` changes. Where only the words of the
+# description are missing, `title_words` is therefore set to null first.
 _COMPUTE_WORDS = f"""
 /* compute_words */
 WITH items AS ({_ITEMS})
@@ -80,7 +82,7 @@ WHERE id > %(after)s::uuid
 ORDER BY id
 LIMIT %(batch)s
 """
-# The first statement locks the user, so that the second counts what other writes have made.
+# The first statement locks the user, so that the second one counts the result of other writes.
 _CORRECT_TASK_COUNT = """
 /* correct_task_counts */
 SELECT 1
@@ -111,7 +113,7 @@ RETURNING 1
 
 
 def bring_up_to_date(config: Config) -> list[str]:
-    """Renew what is out of date, and return what was done, in words.
+    """Update the values that are out of date, and return a description of each change.
 
     Raises as `Database` does.
     """
@@ -130,7 +132,7 @@ def bring_up_to_date(config: Config) -> list[str]:
 
 
 def _renew_email_keys(database: Database) -> tuple[int, list[str]]:
-    """Return how many keys were renewed, and the emails whose key another account has."""
+    """Renew keys, and return how many, and the emails whose key belongs to another account."""
     renewed, apart = 0, []
     for user_id, email, stored_key in _pages(database, _FIND_EMAILS):
         try:
@@ -177,7 +179,7 @@ def _correct_task_counts(database: Database) -> int:
 
 
 def _shorten_sessions(database: Database, max_days: int) -> int:
-    """Apply a lower SESSION_MAX_DAYS to the sessions that began before."""
+    """Apply a lower SESSION_MAX_DAYS to existing sessions, and return how many were shortened."""
     total = 0
     while shortened := len(
         database.execute(_SHORTEN_SESSIONS, {"max_days": max_days, "batch": BATCH})

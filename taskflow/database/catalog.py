@@ -64,7 +64,7 @@ WHERE relnamespace = current_schema()::regnamespace
 
 
 class Difference(NamedTuple):
-    """An object of the catalog that differs; a definition is None where there is no object."""
+    """An object of the catalog that differs; the definition is None where the object is missing."""
 
     kind: str
     name: str

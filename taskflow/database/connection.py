@@ -22,7 +22,7 @@ Params = Mapping[str, Any]
 class Connection(connection):
     """A connection in autocommit that knows its last use and the deadline of its statement."""
 
-    # Statements that precede each of ours, where the connection could not start with them.
+    # SET statements that precede each statement if the connection could not start with them.
     preamble = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -65,7 +65,7 @@ class Connection(connection):
         self.deadline = time.monotonic() + seconds
         try:
             with self.cursor() as cursor:
-                # With None psycopg2 leaves a percent sign alone.
+                # psycopg2 interprets percent signs unless the parameters are None.
                 cursor.execute(command, params or None)
                 return cursor.fetchall() if cursor.description else []
         finally:
@@ -73,7 +73,7 @@ class Connection(connection):
 
     def cut_off(self) -> None:
         """End another thread's wait for an overdue answer, as if the server had hung up."""
-        with contextlib.suppress(OSError, psycopg2.Error):  # the answer came just now
+        with contextlib.suppress(OSError, psycopg2.Error):  # the answer has just arrived
             sock = socket.socket(fileno=os.dup(self.fileno()))
             with sock:
                 if self.deadline < time.monotonic():
@@ -81,11 +81,12 @@ class Connection(connection):
 
 
 class RefusedError(psycopg2.OperationalError):
-    """The server answered and refuses the service: its settings are wrong, it is not away."""
+    """The server can be reached but refuses the service, because a setting is wrong."""
 
 
-# libpq reads these itself and sends them at the start of a connection, where they win over what
-# this module asks for, or can make the server refuse. It has no say in how times and text look.
+# libpq reads these variables itself and sends them at the start of a connection. They could
+# override the settings of this module, or make the server refuse the connection. The environment
+# must not change how times and texts look.
 _ENVIRONMENT = ("PGTZ", "PGDATESTYLE", "PGGEQO", "PGOPTIONS", "PGCLIENTENCODING")
 
 # Defaults of a role or a database that would change what a statement means.
@@ -94,11 +95,12 @@ _FIXED_OPTIONS = (
     r"-c default_transaction_isolation=read\ committed"
 )
 
-# Databases whose servers take no start-up options; a process asks once.
+# Databases whose servers accept no start-up options; a process finds that out once.
 _WITHOUT_OPTIONS: set[str] = set()
 
-# In libpq's text, a server's own message follows its severity and two spaces. At the start of a
-# connection there is no SQLSTATE to tell a passing state from a wrong setting.
+# In libpq's error text, a message of the server follows its severity and two spaces. An error at
+# the start of a connection has no SQLSTATE, so its text has to tell a passing state from a wrong
+# setting.
 _ANSWER = re.compile(r"\b[^\s:]+:  ")
 _PASSING = re.compile(
     r"the database system is|too many|connection slots|no more connections|terminating|timeout"
@@ -129,8 +131,8 @@ class Connector:
     def open(self) -> Connection:
         """Open a connection; raises `psycopg2.OperationalError`, or `RefusedError` among those.
 
-        Some poolers take no start-up options. A SET would outlive the transaction there and reach
-        other clients, so each statement brings a SET LOCAL along, in the same round trip.
+        Some poolers accept no start-up options. With these, a SET would outlive the transaction and
+        reach other clients, so a SET LOCAL precedes each statement, in the same round trip.
         """
         try:
             conn = self._open()
@@ -139,7 +141,7 @@ class Connector:
                 raise RefusedError(str(error)) from error
             raise
         encoding = conn.info.parameter_status("server_encoding")
-        if encoding not in ("UTF8", None):  # a pooler may not say
+        if encoding not in ("UTF8", None):  # a pooler may not report the encoding
             name = conn.info.dbname
             conn.close()
             raise RefusedError(f"database {name} is encoded in {encoding}, and TaskFlow needs UTF8")
@@ -161,9 +163,10 @@ class Connector:
         return self._open_without_options()
 
     def _open_after_refusal(self, refusal: psycopg2.OperationalError) -> Connection:
-        """Try once without options, and learn whether they were the reason.
+        """Try without options, and find out whether the options were the reason.
 
-        They were not if the server takes them now: it was starting up, for example.
+        If the server now accepts options, the reason was another one, such as a server that was
+        starting up.
         """
         try:
             conn = self._open_without_options()
@@ -180,7 +183,7 @@ class Connector:
 
     def _open_with_options(self) -> Connection:
         ours = "".join(f" -c {name}={value}" for name, value in self._settings.items())
-        # The last one wins. The URL's options are for what the service does not set.
+        # The last value of a setting wins: the URL's options can't override ours.
         options = f"{self._parameters.get('options', '')}{ours} {_FIXED_OPTIONS}"
         return _connect({**self._parameters, "options": options})
 
@@ -192,7 +195,7 @@ class Connector:
 
 
 def _has_options(conn: Connection) -> bool:
-    """Return whether the options took effect, by two that PostgreSQL reports and few would set."""
+    """Return whether the options took effect, judged by two that PostgreSQL reports."""
     status = conn.info.parameter_status
     return status("IntervalStyle") == "iso_8601" and status("DateStyle") == "ISO, YMD"
 
@@ -211,7 +214,7 @@ def connection_parameters(config: Config) -> dict[str, Any]:
     defaults: dict[str, Any] = {
         "application_name": "taskflow",
         "connect_timeout": 2,  # seconds, per host
-        # A network that has gone silent ends a connection within these, not after hours.
+        # With these, a connection ends within seconds of a network failure, not after hours.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,

@@ -23,8 +23,8 @@ CODE_BY_SQLSTATE = {
 class UnforeseenDatabaseError(Exception):
     """A PostgreSQL error that the service should have prevented.
 
-    Its text leaves out DETAIL, and the message outside the classes for constraints (23) and
-    syntax (42), because both may quote a client's values.
+    PostgreSQL's DETAIL and most of its messages may quote a client's values. The error's text has
+    no DETAIL, and a message only in the classes of constraints (23) and of syntax (42).
     """
 
     def __init__(self, error: psycopg2.Error) -> None:

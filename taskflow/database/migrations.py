@@ -19,12 +19,12 @@ from taskflow.database.statements import Database
 from taskflow.errors import ServiceError
 
 FOLDER = Path(__file__).parent.parent.parent / "migrations"
-TIMEOUT = 300  # seconds for a statement: an index over millions of rows
+TIMEOUT = 300  # seconds for a statement, such as an index over millions of rows
 ATTEMPTS, PAUSE = 20, 2  # tries, and seconds between them, while others hold a table
 _NO_TRANSACTION = "-- no transaction\n"
 _LOCKED = ("55P03", "40P01")  # lock_not_available, deadlock_detected
 
-# While a migration waits for a table, other statements queue behind it: not for long.
+# While a migration waits for a table, other statements queue behind it, so it must not wait long.
 _BEGIN = "BEGIN; SET LOCAL lock_timeout = '3s';\n"
 _LOCK = "BEGIN; SELECT pg_advisory_xact_lock(hashtext('taskflow.schema'))"
 _CREATE_TABLE = """
@@ -72,8 +72,8 @@ def find_missing_migrations(database: Database, within: float | None = None) -> 
 def apply_migrations(config: Config) -> list[str]:
     """Apply the migrations that the database lacks and return their names.
 
-    Releases that run at once take turns. Raises `MigrationError` if an applied file has changed,
-    and as `Database` does; a migration that fails changes nothing.
+    Releases that run at the same time take turns. A migration that fails changes nothing. Raises
+    `MigrationError` if an applied file has changed, and otherwise as `Database` does.
     """
     config = replace(config, db_statement_timeout=TIMEOUT)
     with _hold_lock(config):

@@ -20,17 +20,17 @@ logger = logging.getLogger(__name__)
 
 FAILED_SECONDS = 0.5  # pause after a failed connect
 PROBE_SECONDS = 30  # longest connect after a failure; only one thread tries
-FRESH_SECONDS = 0.001  # a connection used so lately is taken to be alive
+FRESH_SECONDS = 0.001  # a connection that was used this recently is assumed to be alive
 IDLE_SECONDS = 60  # how long a connection above DB_POOL_MIN is kept unused
-_WATCH_SECONDS = 0.25  # how often overdue statements are looked for
+_WATCH_SECONDS = 0.25  # between two searches for overdue statements
 
 
 class Pool(ThreadedConnectionPool):
-    """psycopg2's pool for one process; `pid` is the process that opened it.
+    """psycopg2's pool for one process; `pid` is the process that opened the pool.
 
-    psycopg2's `minconn` is how many idle connections it keeps: with less than `maxconn` every
-    burst would connect anew (psycopg/psycopg2#563). It also connects while it holds its lock, so
-    that one slow connect would stop every thread; this one releases the lock.
+    psycopg2 keeps `minconn` idle connections. With fewer than `maxconn`, every burst of requests
+    would connect anew (psycopg/psycopg2#563). psycopg2 also holds its lock while it connects, so
+    that one slow connect would stop every thread. This class releases the lock.
     """
 
     # psycopg2's own attributes, which its type stubs don't declare.
@@ -50,8 +50,8 @@ class Pool(ThreadedConnectionPool):
         threading.Thread(target=_watch, args=[weakref.ref(self)], daemon=True).start()
 
     def _connect(self, key: object = None) -> Connection:
-        # psycopg2 calls this with the lock held. After a failed connect one thread tries again
-        # now and then, and the others fail at once with its outcome instead of queueing up.
+        # psycopg2 calls this with the lock held. After a failed connect, one thread tries again
+        # now and then. The others fail at once with the last error, and do not queue up.
         if self._failure is not None and time.monotonic() < self._probe_at:
             raise type(self._failure)(str(self._failure))
         if self._failure is not None:
@@ -84,7 +84,7 @@ class Pool(ThreadedConnectionPool):
     def checkin(self, conn: Connection) -> None:
         """Put a connection back, closing it unless it is idle, so that no slot is lost.
 
-        psycopg2's putconn() would roll back by itself, and lose the slot where that fails
+        psycopg2's putconn() would roll back a transaction itself, and lose the slot if that fails
         (psycopg/psycopg2#62).
         """
         conn.used_at = time.monotonic()
@@ -96,7 +96,7 @@ class Pool(ThreadedConnectionPool):
         return len(self._used) + idle, idle
 
     def close_idle(self) -> None:
-        """Close all idle connections: one broke, and the others lead to the same server."""
+        """Close all idle connections, because one broke and the others lead to the same server."""
         with self._lock:
             idle, self._pool = self._pool, []
         for conn in idle:
@@ -105,7 +105,7 @@ class Pool(ThreadedConnectionPool):
     def close_surplus(self) -> None:
         """Close connections that were unused for a minute, except DB_POOL_MIN of them."""
         oldest = time.monotonic() - IDLE_SECONDS
-        with self._lock:  # idle connections are a stack with the longest unused at its bottom
+        with self._lock:  # the idle connections are a stack; its bottom was unused for longest
             candidates = self._pool[: max(len(self._pool) - self._keep, 0)]
             surplus = [conn for conn in candidates if conn.used_at < oldest]
             self._pool = [conn for conn in self._pool if conn not in surplus]
@@ -117,7 +117,7 @@ class Pool(ThreadedConnectionPool):
         now = time.monotonic()
         with self._lock:
             overdue = [conn for conn in self._used.values() if conn.deadline < now]
-            if overdue:  # one thread finds out whether a new connection does better
+            if overdue:  # now one thread tries whether a new connection works
                 self._failure = psycopg2.OperationalError("the server has gone silent")
                 self._probe_at = now
         if overdue:

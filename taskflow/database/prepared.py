@@ -1,7 +1,7 @@
-"""Prepared statements: PostgreSQL parses and plans a statement's text once a connection.
+"""Prepared statements: PostgreSQL parses and plans each statement once per connection.
 
-psycopg2 has no protocol-level ones, so a text is prepared with PREPARE, together with its first
-use, and run with EXECUTE from then on.
+psycopg2 can't prepare statements through the protocol. The first use of a statement therefore sends
+PREPARE along, and every use runs the statement with EXECUTE.
 """
 
 import re
@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 MAX_PREPARED = 100  # statements that a connection keeps; each takes PostgreSQL some 50 KB
 
-# The statement is gone, is there already, or its result type changed with a migration. PostgreSQL
-# raises these before it runs anything.
+# SQLSTATEs: the statement does not exist, its name is taken, or its result type has changed by a
+# migration. PostgreSQL raises these errors before it runs anything.
 STALE = ("26000", "42P05", "0A000")
 
 _PARAMETER = re.compile(r"%(?:\((\w+)\)s|(%))")
@@ -58,7 +58,7 @@ class PreparedStatements:
         self._names: OrderedDict[str, None] = OrderedDict()
 
     def command(self, sql: str) -> str:
-        """Return what to send for a statement, and remember that it is prepared then."""
+        """Return the command to send for a statement, and remember that this prepares it."""
         statement = prepared(sql)
         if statement.name in self._names:
             self._names.move_to_end(statement.name)

@@ -1,6 +1,6 @@
 """Pieces of SQL that the statements of several packages share."""
 
-# The caller's session must be live, because a session that has ended opens nothing.
+# The condition that the caller's session is live. A session that has ended gives no access.
 LIVE_SESSION = """sessions.id = %(session_id)s::uuid
             AND sessions.user_id = %(user_id)s::uuid
             AND sessions.expires_at > now()"""

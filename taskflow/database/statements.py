@@ -1,6 +1,6 @@
-"""Runs statements, each on a connection in autocommit and in one round trip.
+"""The execution of statements, each on a connection in autocommit and in one round trip.
 
-A rule that needs several statements sends them as one script, which PostgreSQL runs as one
+Several statements that belong together are sent as one script, which PostgreSQL runs as one
 transaction.
 """
 
@@ -24,9 +24,9 @@ from taskflow.errors import DatabaseRefusalError, ServiceError
 
 _NAME = re.compile(r"\s*/\* (\w+) \*/")
 _ROLLED_BACK = ("40001", "40P01")  # serialization_failure, deadlock_detected: safe to run again
-_RETRY_PAUSE = 0.05  # seconds at most, drawn, so that two transactions do not deadlock again
+_RETRY_PAUSE = 0.05  # seconds at most; random, so that two transactions do not deadlock again
 _READ_RETRY_SECONDS = 1  # a failure that took longer is not worth a second wait
-_GRACE_SECONDS = 0.5  # PostgreSQL ends a statement itself; after these the network is silent
+_GRACE_SECONDS = 0.5  # for PostgreSQL to end an overdue statement; after that it is unreachable
 
 
 class Database:
@@ -70,9 +70,8 @@ class Database:
     def execute(self, sql: str, params: Params) -> list[Row]:
         """Run a statement that writes and return its rows.
 
-        It is sent only once, because after a broken connection it is unknown whether it was
-        committed. Raises the code of the constraint that the statement violates, besides those of
-        the class.
+        The statement is sent only once: if the connection breaks, nobody knows whether the
+        statement was committed. Raises the code of a violated constraint too.
         """
         return self._run(sql, params, prepare=True)
 
@@ -84,7 +83,7 @@ class Database:
         return self._run(sql, params or {}, prepare=False)
 
     def usage(self) -> tuple[int, int, int]:
-        """Return how many connections are open, how many idle, and how many threads wait."""
+        """Return the numbers of open connections, idle connections, and waiting threads."""
         size, idle = self._pool.usage() if self._pool else (0, 0)
         return size, idle, self._waiting
 

@@ -23,7 +23,7 @@ class ClientAddress:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> "Iterable[bytes]":
-        """Serve a request."""
+        """Set REMOTE_ADDR, and pass the request on."""
         peer = environ.get("REMOTE_ADDR", "")
         environ["REMOTE_ADDR"] = self._forwarded(environ) or canonical_address(peer) or peer
         return self._app(environ, start_response)
@@ -37,9 +37,9 @@ class ClientAddress:
 
 @lru_cache(maxsize=1024)
 def canonical_address(text: str) -> str | None:
-    """Return an IP address without port and zone, or None for a text that is no address.
+    """Return an IP address without port and zone, or None if a text is not an address.
 
-    An IPv4 address that is mapped into IPv6 is returned as what it is (RFC 4291, 2.5.5.2).
+    An IPv4-mapped IPv6 address is returned as its IPv4 address (RFC 4291, 2.5.5.2).
     """
     text = text.strip(' \t"')
     if text.startswith("["):  # RFC 3986, 3.2.2

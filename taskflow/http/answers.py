@@ -4,7 +4,7 @@ from json import JSONEncoder
 
 from flask import Response
 
-# As PostgreSQL writes it. json.dumps() would make an encoder for each.
+# Writes JSON without spaces, as PostgreSQL does. json.dumps() would make an encoder for each call.
 compact_json = JSONEncoder(separators=(",", ":")).encode
 
 
@@ -17,7 +17,7 @@ def json_response(text: str, status: int = 200, **headers: str) -> Response:
 
 
 def not_modified(etag: str) -> Response:
-    """Return a 304 for what the client has."""
+    """Return a 304 for a client that has the answer with this ETag."""
     return Response(status=304, headers={"ETag": etag})
 
 

@@ -21,7 +21,7 @@ def init_app(app: Flask, origins: tuple[str, ...]) -> None:
     app.before_request(partial(_answer_preflight, frozenset(origins)))
     CORS(
         app,
-        # flask-cors takes a text with a bracket for a pattern.
+        # flask-cors would treat a text with a bracket as a pattern.
         origins=[re.compile(rf"{re.escape(origin)}\Z") for origin in origins],
         supports_credentials=True,
         expose_headers=EXPOSED_HEADERS,

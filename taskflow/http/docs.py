@@ -1,7 +1,7 @@
 """The OpenAPI document, and the interactive page on /docs.
 
-The page is Swagger UI from the files of flask-swagger-ui. It loads nothing from other hosts, and
-its script is a file of its own, so that its policy can forbid all others.
+The page is Swagger UI from the files of flask-swagger-ui. It loads nothing from other hosts. Its
+script is a separate file, so that the page's policy can forbid all other scripts.
 """
 
 from pathlib import Path
@@ -44,7 +44,7 @@ def create_blueprint(document: str) -> Blueprint:
     @blueprint.get("/docs")
     @declare(public=True)
     def get_page() -> Response:
-        """Return the page, with a policy that allows its own files."""
+        """Return the page, with a policy that allows only files of this service."""
         response = Response(page, mimetype="text/html")
         response.headers["Content-Security-Policy"] = POLICY
         return response

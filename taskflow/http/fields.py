@@ -17,7 +17,7 @@ _INSTANT = re.compile(
     r"(\.[0-9]{1,9})?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 
-# The characters that str.strip() removes. A regular expression's \s has others in each language.
+# The characters that str.strip() removes. The \s of a regular expression differs by language.
 _SPACE = r"\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
@@ -32,8 +32,8 @@ class Choice(fields.String):
 class Text(fields.String):
     """A string of `least` to `most` code points without NUL and lone surrogates.
 
-    With `trim`, white space at both ends is removed first. The document then expresses `most` in
-    the pattern, because a longer text may be sent.
+    With `trim`, white space at both ends is removed first. The OpenAPI document then expresses
+    `most` in the pattern, because the text that is sent may be longer.
     """
 
     default_error_messages = {
@@ -67,7 +67,7 @@ def _plain(least: int, most: int) -> dict[str, Any]:
 
 
 def _trimmed(least: int, most: int) -> dict[str, Any]:
-    """Describe a text of one character or more, whose length counts from edge to edge."""
+    """Describe a text of at least one character, whose length excludes white space at both ends."""
     edge = rf"[^\x00{_SPACE}]"
     rest = rf"([^\x00]{{{max(least - 2, 0)},{most - 2}}}{edge}){'?' if least == 1 else ''}"
     return {

@@ -7,7 +7,7 @@ CONTENT_SECURITY_POLICY = "default-src 'none'; base-uri 'none'; frame-ancestors 
 
 
 def constant_headers(config: Config) -> dict[str, str]:
-    """Return the headers that are the same on every answer, also on the docs page."""
+    """Return the headers that are the same on every answer, including the docs page."""
     constant = {"X-Content-Type-Options": "nosniff"}
     if config.production:
         constant["Strict-Transport-Security"] = "max-age=31536000"

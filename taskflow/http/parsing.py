@@ -63,7 +63,7 @@ def load_json_object(request: Request) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("duplicate key")
     return value
 
 
@@ -117,7 +117,7 @@ def _refuse_names(names: Iterable[str]) -> None:
 
 
 class StrictParser(FlaskParser):
-    """webargs, made to refuse content types, duplicates and parameters that it would ignore."""
+    """A webargs parser that refuses content types, duplicates and fields which webargs ignores."""
 
     DEFAULT_VALIDATION_STATUS = 400
     DEFAULT_UNKNOWN_BY_LOCATION = {"json": marshmallow.RAISE, "query": marshmallow.RAISE}
@@ -151,7 +151,7 @@ def _flatten(messages: Any, path: str) -> Iterator[tuple[str, str]]:
     """Turn marshmallow's nested messages into (dotted field, message) pairs."""
     if isinstance(messages, dict):
         for key, nested in messages.items():
-            # An item of a list that is no object.
+            # The key SCHEMA stands for a list's item that is not an object.
             yield from _flatten(nested, path if key == SCHEMA else f"{path}.{key}")
     else:
         for message in messages:

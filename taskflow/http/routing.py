@@ -1,7 +1,7 @@
 """Routes declare their own rules: authentication, input, rate limit and errors.
 
 A route that declares nothing is protected, has no body and no query, and spends the budget of
-requests. `hooks.before` enforces what is declared, and the OpenAPI document says it.
+requests. `hooks.before` enforces the declaration, and the OpenAPI document shows it.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,9 @@ BudgetName = Literal["requests", "passwords"]
 class Declaration:
     """The rules that a route declares.
 
-    `budget` is the rate limit that a request spends, or None. `database` says whether the view
-    asks the database. `errors` are the codes that the route answers with, besides those that any
-    route may.
+    `budget` is the rate limit that a request counts against, or None. `database` says whether the
+    view queries the database. `errors` are the codes that the route may answer with, besides those
+    that are possible on every route.
     """
 
     public: bool = False
@@ -56,7 +56,7 @@ def declared(request: Request) -> Declaration:
 
 
 class PathParameter(UnicodeConverter):
-    """A part of a path that is not the name of a route beside it, which answers 405 instead."""
+    """A path segment that is not the name of a sibling route: that route answers with 405."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

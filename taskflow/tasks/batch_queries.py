@@ -19,7 +19,7 @@ _REMEMBERED = """, remembered AS (
         )"""
 
 
-# The first statement locks the user, so that the second sees what other writes have made, and
+# The first statement locks the user, so that the second one sees the result of other writes, and
 # nothing changes between its check and its writes.
 _LOCK_USER = """
         /* write_batch */
@@ -29,7 +29,7 @@ _LOCK_USER = """
         FOR NO KEY UPDATE;
 """
 
-# The items that name a task, and the user's row, which is there if no item is refused.
+# `items` are the items that name a task. `owner` is the user's row, or empty if an item is refused.
 _CHECK = f"""
         WITH items AS MATERIALIZED (
           SELECT (item->>'id')::uuid AS item_id, (item->>'version')::integer AS wanted,
@@ -145,7 +145,7 @@ def write_batch(
 
 
 def find_states(caller: Caller, task_ids: list[str]) -> Row:
-    """Return whether the session is live, the number of tasks, and versions by task id."""
+    """Return whether the session is live, the number of tasks, and the tasks' versions by id."""
     [row] = components().database.query(
         f"""
         /* find_states */

@@ -46,10 +46,10 @@ def write_batch(
         refusal = _refusal(caller, body, limit)
         if refusal and refusal.code == "auth_revoked":
             raise refusal
-        # A repeat may be refused for what the first request did, such as a deletion.
+        # An earlier request with the same key may be the reason: it may have deleted the task.
         if key and (replay := _find_replay(caller, key)):
             return replay
-        if refusal:  # otherwise the reason has just gone, or an expired key has: try again
+        if refusal:  # if there is none, the reason or an expired key has just gone: try again
             raise refusal
 
 
@@ -100,7 +100,7 @@ def _named_items(body: dict[str, Items]) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def _refusal(caller: Caller, body: dict[str, Items], limit: int) -> ServiceError | None:
-    """Return why nothing was written, if it is still so: 401, then 404, 412 and 403."""
+    """Return why nothing was written, or None if the reason has gone: 401, 404, 412, then 403."""
     named = list(_named_items(body))
     ids = [item["id"] for _, item in named if is_uuid(item["id"])]
     is_live, task_count, versions = batch_queries.find_states(caller, ids)

@@ -1,4 +1,4 @@
-"""The rules of the feed of changes, the summary and the undo."""
+"""The rules of the feed of changes, the summary and the restoring of deleted tasks."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,9 +15,10 @@ _FIRST_ID, _LAST_ID = str(UUID(int=0)), str(UUID(int=2**128 - 1))
 
 
 class Place(NamedTuple):
-    """A place in the feed: after a version and an id. Deletions up to `base` are of no interest.
+    """A place in the feed: after a version and an id.
 
-    A client that has seen nothing begins at `BEGINNING`, whose base is the change number then.
+    Deletions up to the change number `base` are left out. A new client begins at `BEGINNING`, and
+    its base is the change number at that time.
     """
 
     version: int
@@ -29,7 +30,7 @@ BEGINNING = Place(0, _FIRST_ID, None)
 
 
 class Changes(NamedTuple):
-    """A page of the feed: tasks as JSON, ids of deleted tasks, and how to go on."""
+    """A page of the feed: tasks as JSON, ids of deleted tasks, and the token of the next page."""
 
     changed: list[str]
     deleted: list[str]
@@ -43,8 +44,8 @@ def list_changes(
 ) -> Changes:
     """Return a page of what changed since a token, which is empty if the change number is `known`.
 
-    `secrets` sign the tokens, the first of them new ones. Raises `ServiceError`
-    `changes_expired` or `auth_revoked`.
+    A token may be signed with any of the `secrets`; a new one is signed with the first. Raises
+    `ServiceError` `changes_expired` or `auth_revoked`.
     """
     place, history = (BEGINNING, None) if since is None else _decode(caller, since, secrets)
     rows = sync_queries.list_changes(caller, *place, limit + 1, known)
@@ -77,7 +78,7 @@ def _encode(caller: Caller, place: Place, history: str, secret: str) -> str:
 def _decode(caller: Caller, token: str, secrets: Sequence[str]) -> tuple[Place, str]:
     try:
         position = decode_cursor(token, f"changes of {caller.user_id}", secrets)
-    except ServiceError:  # damaged, or of another account: there is one way to recover
+    except ServiceError:  # damaged, or of another account: a client recovers in the same way
         raise ServiceError("changes_expired") from None
     version, base, history = position.key.split(" ")
     return Place(int(version), position.task_id, int(base)), history

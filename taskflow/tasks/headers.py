@@ -32,9 +32,9 @@ def etag(version: int) -> str:
 
 
 def if_match(request: Request) -> list[int] | None:
-    """Return the versions that If-Match names, or None if any will do: no header, or `*`.
+    """Return the versions that If-Match names, or None without the header or with `*`.
 
-    A foreign tag names no version. Raises `ServiceError` `validation_error`.
+    A tag that the service never sent names no version. Raises `ServiceError` `validation_error`.
     """
     value = header_of(request, "If-Match")
     if value is None or value.strip() == "*":
@@ -64,8 +64,8 @@ def _check_tags(name: str, value: str) -> None:
 def collection_etag(request: Request, user_id: str, *state: int) -> str:
     """Return the weak ETag of an answer about all of a user's tasks.
 
-    `state` begins with the user's change number. Each user and each query has tags of its own: a
-    browser's cache must not show one user the tasks of another who used the browser before.
+    `state` begins with the user's change number. The tag differs by user and by query: a browser's
+    cache must not show one user the tasks of another who used the browser before.
     """
     return f'W/"{"-".join(map(str, state))}-{_query_digest(request, user_id)}"'
 
@@ -88,8 +88,8 @@ def _query_digest(request: Request, user_id: str) -> str:
 def idempotency_key(request: Request, route: str = "") -> IdempotencyKey | None:
     """Return the Idempotency-Key with a digest of the body, or None without the header.
 
-    `route` names the route where it does not create one task. Raises `ServiceError`
-    `validation_error`.
+    `route` becomes part of the digest, so that a key can't be used again on another route. Raises
+    `ServiceError` `validation_error`.
     """
     value = header_of(request, "Idempotency-Key")
     if value is None:
@@ -99,6 +99,6 @@ def idempotency_key(request: Request, route: str = "") -> IdempotencyKey | None:
         raise ServiceError("validation_error", [("Idempotency-Key", message)])
     try:
         canonical = route + json.dumps(load_json_object(request), sort_keys=True)
-    except RecursionError:  # in a read-only field, which validation does not look into
+    except RecursionError:  # deep nesting in a read-only field, which validation skips
         raise ServiceError("invalid_json") from None
     return IdempotencyKey(value, hashlib.sha256(canonical.encode()).hexdigest())

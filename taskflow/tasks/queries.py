@@ -1,7 +1,7 @@
 """The SQL of tasks, one statement a function. Every statement names the user and its session.
 
-PostgreSQL builds the JSON of a task, and the service passes it on as text. A write takes the
-user's next change number, under the lock on the user's row, as the version of its task.
+PostgreSQL builds the JSON of a task, and the service passes the JSON on as text. A write locks the
+user's row, and gives its task the user's next change number as the version.
 """
 
 from functools import cache
@@ -184,15 +184,15 @@ def list_tasks(
             "after_key": after and after.key,
             "after_id": after and after.task_id,
         },
-        # Combinations of filters are many texts, of which most come once. For a search PostgreSQL
-        # has to know the words: common ones are found along the index, rare ones are not.
+        # Most of the many combinations of filters are used once. To plan a search, PostgreSQL has
+        # to know its words: following the index is quick for common words, not for rare ones.
         prepare=len(filters) <= 1 and "q" not in filters,
     )
 
 
 @cache
 def _update_task_sql(names: tuple[str, ...], is_guarded: bool) -> str:
-    # The number is counted last, so that an update that is refused leaves it as it was.
+    # The change number is raised last, so that a refused update leaves it as it was.
     return f"""
         /* update_task */
         WITH owner AS (
@@ -224,9 +224,9 @@ def _update_task_sql(names: tuple[str, ...], is_guarded: bool) -> str:
 def update_task(
     caller: Caller, task_id: str, values: dict[str, Any], versions: list[int] | None
 ) -> Row | None:
-    """Update a task and return its new version and JSON, or None if there is none to update.
+    """Update a task and return its new version and JSON, or None if no task was updated.
 
-    `versions` limits the update to these versions; with None any will do.
+    `versions` limits the update to these versions; None allows any version.
     """
     rows = components().database.execute(
         _update_task_sql(tuple(sorted(values)), versions is not None),
@@ -258,9 +258,9 @@ def _delete_task_sql(is_guarded: bool) -> str:
 def delete_task(caller: Caller, task_id: str, versions: list[int] | None) -> bool:
     """Delete a task and return whether one was deleted.
 
-    `versions` limits the deletion to these versions; with None any will do. A trigger keeps the
-    task for 30 days. The user is locked first, as it is where an account is deleted, so that the
-    two can't deadlock.
+    `versions` limits the deletion to these versions; None allows any version. A trigger keeps the
+    task for 30 days. The statement locks the user first, as the deletion of an account does, so
+    that the two can't deadlock.
     """
     return bool(
         components().database.execute(

@@ -46,7 +46,7 @@ CREATED = {**ETAG, "Location": {"schema": {"type": "string"}}, **REPLAYED}
 LINK = {"Link": {"description": 'The next page, `rel="next"`.', "schema": {"type": "string"}}}
 _TAGS = r'^\s*(\*|(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*)\s*$'
 IF_MATCH = header_parameter(
-    "If-Match", "ETags or `*`. Changes the task only in one of these versions.", pattern=_TAGS
+    "If-Match", "ETags or `*`. Changes the task only if it has one of them.", pattern=_TAGS
 )
 IF_NONE_MATCH = header_parameter(
     "If-None-Match", "ETags or `*`. Answers 304 if the task has one of them.", pattern=_TAGS
@@ -166,7 +166,7 @@ def update_task(body: dict[str, Any], task_id: str) -> Response:
 
     Fields that the body leaves out keep their values, and null clears a field that may be null
     (JSON Merge Patch, RFC 7396). With `If-Match` the answer is 412 if the task has changed since,
-    so that no other change is lost.
+    so that the update does not overwrite another change.
     """
     return _task_response(*_update(task_id, body))
 
@@ -182,7 +182,7 @@ def update_task(body: dict[str, Any], task_id: str) -> Response:
 def delete_task(task_id: str) -> Response:
     """Delete a task.
 
-    It can be restored for 30 days. Deleting it again answers 404.
+    The task can be restored for 30 days. Deleting it again answers 404.
     """
     service.delete_task(request_context().caller, task_id, if_match(request))
     return no_content()

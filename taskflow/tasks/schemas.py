@@ -66,7 +66,7 @@ class Tags(fields.List[str]):
         super().__init__(Text(1, 50, trim=True), metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
-        if isinstance(value, list) and len(value) > 10:  # before half a million are validated
+        if isinstance(value, list) and len(value) > 10:  # a body has room for half a million
             raise ValidationError("Must have at most 10 items.")
         tags = super()._deserialize(value, attr, data, **kwargs)
         if len({unicodedata.normalize("NFC", str(tag)) for tag in tags}) < len(tags):
@@ -142,7 +142,7 @@ class TaskListQuerySchema(Schema):
     """The page, the order and the filters of a list."""
 
     limit = Limit(load_default=20)
-    cursor = Text(1, 2000, metadata={"description": "The nextCursor of the page before."})
+    cursor = Text(1, 2000, metadata={"description": "The `nextCursor` of the previous page."})
     sort = Sort(
         load_default="-createdAt",
         metadata={

@@ -87,8 +87,8 @@ def list_tasks(
 ) -> Page:
     """Return a page of the user's tasks, which is empty if the change number is `known`.
 
-    `secrets` sign the cursors, the first of them new ones. Raises `ServiceError`
-    `validation_error` on `cursor`, or `auth_revoked`.
+    A cursor may be signed with any of the `secrets`; a new one is signed with the first. Raises
+    `ServiceError` `validation_error` on `cursor`, or `auth_revoked`.
     """
     limit, sort, cursor = query["limit"], query["sort"], query.get("cursor")
     filters = {name: _bound(name, query[name]) for name in FILTERS if name in query}
@@ -143,7 +143,7 @@ def delete_task(caller: Caller, task_id: str, versions: list[int] | None) -> Non
 
 
 def _refusal(caller: Caller, task_id: str, versions: list[int] | None) -> ServiceError:
-    """Return why a statement found no task: an ended session, a missing task, another version."""
+    """Return why a statement found no task: the session, the task or the version is not there."""
     is_live, version = queries.find_refusal(caller, task_id if is_uuid(task_id) else None)
     if not is_live:
         return ServiceError("auth_revoked")

@@ -6,7 +6,7 @@ from taskflow.database.sql import utc_text
 
 
 def task_json(source: str) -> str:
-    """Return the SQL of a task's JSON, the one place for its shape.
+    """Return the SQL of a task's JSON; the shape of a task is defined only here.
 
     `source` is the table or the CTE that has the columns of `tasks`.
     """

@@ -1,14 +1,15 @@
-"""The SQL of the feed of changes, the summary and the undo, one statement a function."""
+"""The SQL of the feed of changes, the summary and restored tasks, one statement a function."""
 
 from taskflow.database import Row
 from taskflow.database.sql import LIVE_SESSION
 from taskflow.http.context import Caller, components
 from taskflow.tasks.sql import task_json
 
-KEPT_DAYS = 30  # how long deletions are known
+KEPT_DAYS = 30  # how long deleted tasks are kept
 
-# A backup that was restored differs in one of these from the database that it was taken from:
-# initdb, the recovery of a base backup, a copy of the database, or tables that were filled anew.
+# The identity of the database's history. A restored backup differs from its original in at least
+# one part. In the order of the parts, these change them: initdb, the recovery of a base backup, a
+# copy of the database, and tables that are filled again.
 _HISTORY = """
 SELECT concat_ws('-', system_identifier, timeline_id, pg_database.oid,
                  pg_relation_filenode('users'))
@@ -64,9 +65,9 @@ def list_changes(
     """Return the tasks and deletions after a version and an id, in order of change.
 
     Only deletions after `base` count; None stands for the user's change number. Each row has the
-    user's change number, the id of the database's history, whether older deletions than are kept
-    are missing, and a version, an id and the task's JSON, which is None for a deletion. The last
-    three are None in the one row of an empty page. The page is empty too if the change number is
+    user's change number, the id of the database's history, whether some of these deletions are no
+    longer kept, and a version, an id and the task's JSON, which is None for a deletion. The last
+    three are None in the one row of an empty page. The page is also empty if the change number is
     `known`. Returns no row after the end of the session.
     """
     return components().database.query(
@@ -129,7 +130,7 @@ def summarize_tasks(caller: Caller, limit: int) -> Row | None:
 _KEPT = f"""deleted_tasks.id = %(task_id)s::uuid
             AND deleted_at > now() - {KEPT_DAYS} * interval '1 day'"""
 
-# The first statement locks the user, so that the second sees what other writes have made.
+# The first statement locks the user, so that the second one sees the result of other writes.
 _RESTORE_TASK = f"""
         /* restore_task */
         SELECT 1
@@ -171,7 +172,7 @@ _RESTORE_TASK = f"""
 
 
 def restore_task(caller: Caller, task_id: str, limit: int) -> Row | None:
-    """Restore a deleted task, or find it if it is there; return its version and JSON.
+    """Restore a deleted task, or find one that is not deleted; return its version and JSON.
 
     Returns None at the user's limit, after the end of the session, and for an unknown task;
     `find_restorable` tells which.

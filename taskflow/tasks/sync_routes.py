@@ -1,4 +1,4 @@
-"""The routes that a frontend syncs by: batch, changes, summary and restore."""
+"""The routes that a frontend syncs with: batch, changes, summary and restore."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def write_batch(body: dict[str, Any]) -> Response:
     """Create, update and delete several tasks.
 
     Writes all items or none, 1 to 100 in all. `version` guards an item as `If-Match` guards a
-    single request, and `details` name the items that are refused.
+    single request, and the error's `details` name the items that are refused.
     """
     limit = components().config.max_tasks_per_user
     key = idempotency_key(request, "batch")
@@ -79,8 +79,8 @@ def write_batch(body: dict[str, Any]) -> Response:
 def list_changes(query: dict[str, Any]) -> Response:
     """List changes.
 
-    Apply each page as it comes, and send `nextSince` as `since` the next time. Once `hasMore` is
-    false, you have exactly the tasks that there are. Begin without `since`, and after a 410.
+    Apply each page as it comes, and send its `nextSince` as `since` the next time. Once `hasMore`
+    is false, you have exactly the tasks that exist. Start without `since`, also after a 410.
     """
     caller = request_context().caller
     changed = changes.list_changes(
@@ -110,7 +110,7 @@ def get_summary() -> Response:
     """Count the tasks.
 
     Counts all tasks by status, priority and tag, and those that are overdue: due before now and
-    not completed. A plain day is over when it is over in UTC.
+    not completed. A plain day ends at midnight in UTC.
     """
     limit, caller = components().config.max_tasks_per_user, request_context().caller
     number, overdue, text = changes.summarize_tasks(caller, limit)
@@ -128,8 +128,8 @@ def get_summary() -> Response:
 def restore_task(task_id: str) -> Response:
     """Restore a deleted task.
 
-    For 30 days after it was deleted. The task is as it was, with a new version. A task that is not
-    deleted is returned as it is.
+    Works for 30 days after the task was deleted. The task is as it was, with a new version. A task
+    that is not deleted is returned as it is.
     """
     limit = components().config.max_tasks_per_user
     version, text = changes.restore_task(request_context().caller, task_id, limit)

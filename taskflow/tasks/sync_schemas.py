@@ -54,7 +54,7 @@ class Version(fields.Integer):
 
 
 def _task_id() -> fields.String:
-    """Return the field of a task's id; what is no UUID names no task, as in a path."""
+    """Return the field of a task's id; as in a path, a text that is not a UUID names no task."""
     return fields.String(required=True, metadata={"format": "uuid"})
 
 
@@ -91,7 +91,7 @@ class BatchSchema(InputSchema):
     def load(self, data: Any, **kwargs: Any) -> Any:
         """Load a batch that has 1 to 100 items and names no task twice."""
         count = sum(len(_items(data, name)) for name in _LISTS)
-        if count > MAX_ITEMS:  # before all of them are validated
+        if count > MAX_ITEMS:  # validating a large number of items would take long
             raise ValidationError({"body": [f"Must contain at most {MAX_ITEMS} items."]})
         messages, loaded = _repeated_ids(data), None
         try:
@@ -134,9 +134,9 @@ class WrittenBatchSchema(Schema):
 
 
 class ChangesQuerySchema(Schema):
-    """Where to go on in the feed of changes."""
+    """The place in the feed of changes, and the size of the page."""
 
-    since = fields.String(metadata={"description": "The nextSince of the page before."})
+    since = fields.String(metadata={"description": "The `nextSince` of the previous page."})
     limit = Limit(most=500, load_default=100)
 
 
@@ -176,7 +176,7 @@ class SummarySchema(Schema):
     """Counts of all tasks of a user."""
 
     total = fields.Integer(required=True)
-    limit = fields.Integer(required=True, metadata={"description": "Most tasks of a user."})
+    limit = fields.Integer(required=True, metadata={"description": "The task limit of a user."})
     byStatus = fields.Nested(StatusCountsSchema, required=True)
     byPriority = fields.Nested(PriorityCountsSchema, required=True)
     overdue = fields.Integer(required=True)

@@ -1,6 +1,7 @@
 """The words of a text, for storing with a task and for searching.
 
-Python computes them, so that a search finds the same on every database, whatever its locale.
+Python computes the words, so that a search finds the same tasks on every database, whatever the
+database's locale.
 """
 
 import unicodedata

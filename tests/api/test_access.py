@@ -68,7 +68,7 @@ def test_an_unknown_path_is_not_found_without_a_token(client: FlaskClient, path:
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
-def test_the_root_leads_a_browser_to_the_docs_page(client: FlaskClient) -> None:
+def test_the_root_redirects_a_browser_to_the_docs_page(client: FlaskClient) -> None:
     response = client.get("/?ref=mail", headers={"Accept": BROWSER})
     assert (response.status_code, response.headers["Location"]) == (302, "/docs")
     assert client.get("/", headers={"Accept": BROWSER}, follow_redirects=True).status_code == 200

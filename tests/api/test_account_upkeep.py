@@ -1,4 +1,4 @@
-"""An email is changed, and a forgotten password is reset with a token of the operator."""
+"""A user can change the email, and reset a forgotten password with a token from the operator."""
 
 from collections.abc import Callable
 from typing import Any

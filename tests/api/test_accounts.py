@@ -1,4 +1,4 @@
-"""An account is registered, logs in, changes its password and is deleted."""
+"""A user can register an account, log in, change the password and delete the account."""
 
 import time
 from collections.abc import Callable
@@ -67,7 +67,7 @@ DIFFERENT_EMAILS = {
 
 
 @pytest.mark.parametrize(("registered", "other"), EQUAL_EMAILS.values(), ids=list(EQUAL_EMAILS))
-def test_an_email_is_one_account_in_every_form(
+def test_equivalent_emails_are_one_account(
     client: FlaskClient, registered: str, other: str
 ) -> None:
     assert register(client, email=registered).json["user"]["email"] == registered.strip()
@@ -91,7 +91,7 @@ NFC, NFD = "gr\u00fcner Tee h\u00e4ufig", "gru\u0308ner Tee ha\u0308ufig"
 
 
 @pytest.mark.parametrize(("chosen", "typed"), [(NFC, NFD), (NFD, NFC)], ids=["NFC", "NFD"])
-def test_a_password_is_one_in_every_canonical_form(
+def test_equivalent_forms_of_a_password_are_one_password(
     client: FlaskClient, chosen: str, typed: str
 ) -> None:
     register(client, password=chosen)
@@ -103,7 +103,7 @@ def test_a_password_is_one_in_every_canonical_form(
     assert_error(client.post(f"{AUTH}/login", json=trailing), 401, "invalid_credentials")
 
 
-def test_a_hash_of_a_password_as_it_was_typed_is_renewed_once(
+def test_a_hash_of_a_password_that_is_not_in_nfc_is_renewed_once(
     client: FlaskClient, sql: Callable[..., Any]
 ) -> None:
     register(client)
@@ -121,7 +121,7 @@ def test_a_password_of_combining_marks_is_refused_at_once(client: FlaskClient) -
     started = time.thread_time()
     body = {**CREDENTIALS, "password": "a\u0301\u0316" * 60_000}
     assert_error(client.post(f"{AUTH}/register", json=body), 400, "validation_error", "password")
-    assert time.thread_time() - started < 1  # to normalise it would take minutes
+    assert time.thread_time() - started < 1  # normalising the password would take minutes
 
 
 def test_the_length_of_a_password_counts_in_nfc(client: FlaskClient) -> None:
@@ -176,7 +176,7 @@ def test_an_unknown_email_and_a_wrong_password_are_answered_alike(client: FlaskC
     register(client)
 
     def attempt(**changes: str) -> tuple[dict[str, Any], float]:
-        started = time.thread_time()  # CPU: other processes do not count
+        started = time.thread_time()  # CPU time, which other processes do not add to
         response = client.post(f"{AUTH}/login", json={**CREDENTIALS, **changes})
         took = time.thread_time() - started
         assert_error(response, 401, "invalid_credentials")
@@ -186,7 +186,7 @@ def test_an_unknown_email_and_a_wrong_password_are_answered_alike(client: FlaskC
     unknown = [attempt(email="nobody@example.com") for _ in range(7)]
     assert len({str(body) for body, _ in wrong + unknown}) == 1
     fastest_wrong, fastest_unknown = min(t for _, t in wrong), min(t for _, t in unknown)
-    # A hash takes tens of milliseconds: to skip it would show as a factor of ten.
+    # A hash takes tens of milliseconds. An answer without one would be faster by a factor of ten.
     assert 0.3 < fastest_wrong / fastest_unknown < 3
 
 

@@ -62,7 +62,7 @@ def test_deep_nesting_never_causes_an_internal_error(alice: User) -> None:
     answers = set()
     for depth in range(850, 1000):  # around Python's limit, where a body may or may not parse
         body = b'{"title": "x", "id": ' + b"[" * depth + b"]" * depth + b"}"
-        key = {"Idempotency-Key": str(depth)}  # makes the service walk the body again
+        key = {"Idempotency-Key": str(depth)}  # makes the service traverse the body again
         response = send_bytes(alice, "POST /tasks", body, headers=key)
         answers.add((response.status_code, response.json.get("error", {}).get("code")))
     assert answers <= {(201, None), (400, "invalid_json")}
@@ -86,7 +86,7 @@ def test_a_body_may_have_one_mebibyte_at_most(
     for size in (MIB + 1, 2 * MIB):
         assert_error(transfer(alice, route, body.ljust(size)), 413, "payload_too_large")
     response = transfer(alice, route, body.ljust(MIB))
-    if route.endswith("/reset"):  # the body is read, and its token is not a good one
+    if route.endswith("/reset"):  # the body is accepted, but its token is not valid
         assert_error(response, 401, "auth_invalid")
     else:
         assert response.status_code < 300

@@ -343,7 +343,7 @@ def test_other_methods_are_not_allowed(alice: User, path: str) -> None:
             assert method not in response.headers["Allow"]
 
 
-def test_the_name_of_a_route_is_no_task(alice: User) -> None:
+def test_the_name_of_a_route_is_not_a_task_id(alice: User) -> None:
     for name in ("batches", "Batch", "changes2"):
         assert_error(alice.get(f"/tasks/{name}"), 404, "task_not_found")
     for name in ("batch", "changes", "summary"):

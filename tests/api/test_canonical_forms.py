@@ -1,4 +1,4 @@
-"""Texts are found by canonical equivalence, on every database; counts and times are exact."""
+"""A search finds canonically equivalent texts on every database; counts and times are exact."""
 
 import re
 import unicodedata
@@ -70,7 +70,7 @@ def test_a_search_finds_the_same_on_every_database(localized: Flask) -> None:
     assert missing == []
 
 
-def test_what_the_search_accepts_is_what_it_can_find(localized: Flask) -> None:
+def test_the_search_finds_every_character_that_it_accepts(localized: Flask) -> None:
     user = User(localized, "two@example.com")
     for text in REFUSED:
         assert_error(user.get(f"/tasks?q={quote(text)}"), 400, "validation_error", "q")
@@ -132,7 +132,7 @@ def test_times_have_six_digits_of_fraction(alice: User, sql: Callable[..., Any])
 
 @pytest.mark.parametrize("suffix", ["-gzip", "-br", "-zstd", "-deflate", ""])
 @pytest.mark.parametrize("weakened", ["", "W/"], ids=["strong", "weakened"])
-def test_the_tag_of_a_compressing_proxy_still_names_the_version(
+def test_the_etag_of_a_compressing_proxy_still_names_the_version(
     alice: User, suffix: str, weakened: str
 ) -> None:
     task = alice.task()
@@ -203,7 +203,9 @@ def test_a_move_of_tasks_to_another_user_is_counted_for_both(
     assert all(count == rows for count, rows in sql(COUNTS)), sql(COUNTS)
 
 
-def test_a_copy_into_the_table_is_counted(alice: User, sql: Callable[..., Any]) -> None:
+def test_tasks_that_are_copied_into_the_table_are_counted(
+    alice: User, sql: Callable[..., Any]
+) -> None:
     sql(
         "INSERT INTO tasks (user_id, title) SELECT user_id, title FROM"
         " (VALUES (%s::uuid, 'a'), (%s::uuid, 'b')) AS copied (user_id, title)",

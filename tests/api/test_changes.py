@@ -1,4 +1,4 @@
-"""The feed of changes leads every client to exactly the tasks that there are."""
+"""The feed of changes gives every client exactly the tasks that exist."""
 
 import random
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def tasks_of(user: User) -> dict[str, Any]:
 
 
 def token_of(user: User) -> str:
-    """Return a token for all that there is now."""
+    """Return the token of a client that has seen everything up to now."""
     return user.get(f"{CHANGES}?limit=500").json["nextSince"]
 
 
@@ -44,7 +44,7 @@ def test_a_user_without_tasks_has_an_empty_page(alice: User) -> None:
     assert alice.get(f"{CHANGES}?since={page['nextSince']}").json == page
 
 
-def test_a_walk_begins_with_every_task_in_order_of_change(alice: User) -> None:
+def test_a_first_sync_lists_every_task_in_order_of_change(alice: User) -> None:
     tasks = [alice.task(title=f"T{number}") for number in range(4)]
     alice.delete(f"/tasks/{tasks[3]['id']}")
     first = alice.patch(f"/tasks/{tasks[0]['id']}", {"title": "New"}).json
@@ -53,7 +53,7 @@ def test_a_walk_begins_with_every_task_in_order_of_change(alice: User) -> None:
     assert (page["deleted"], page["hasMore"]) == ([], False)
 
 
-def test_a_token_leads_to_what_was_written_since(alice: User) -> None:
+def test_a_token_leads_to_the_changes_since_its_page(alice: User) -> None:
     kept, gone = alice.task(), alice.task()
     token = token_of(alice)
     changed = alice.patch(f"/tasks/{kept['id']}", {"title": "New"}).json
@@ -65,7 +65,7 @@ def test_a_token_leads_to_what_was_written_since(alice: User) -> None:
     assert (again["changed"], again["deleted"], again["hasMore"]) == ([], [], False)
 
 
-def test_a_task_that_was_changed_and_deleted_stands_once(alice: User) -> None:
+def test_a_task_that_was_changed_and_deleted_is_listed_once(alice: User) -> None:
     task = alice.task()
     token = token_of(alice)
     for title in ("A", "B"):
@@ -102,7 +102,7 @@ def test_a_last_page_that_is_exactly_full_has_no_more(alice: User) -> None:
     assert alice.get(f"{CHANGES}?limit=2").json["hasMore"] is False
 
 
-def test_a_walk_converges_while_others_write(alice: User) -> None:
+def test_a_sync_converges_while_others_write(alice: User) -> None:
     rng = random.Random(7)
     ids = [alice.task(title=f"T{number}")["id"] for number in range(20)]
     gone: list[str] = []
@@ -135,7 +135,7 @@ def test_unknown_and_repeated_parameters_are_refused(alice: User) -> None:
         assert_error(alice.get(f"{CHANGES}?{query}"), 400, "validation_error", name)
 
 
-def test_a_damaged_or_foreign_token_is_over(
+def test_a_damaged_or_foreign_token_is_refused(
     alice: User, bob: User, app_with: Callable[..., Flask]
 ) -> None:
     for _ in range(2):
@@ -159,7 +159,7 @@ def test_a_damaged_or_foreign_token_is_over(
     assert_error(alice.get(f"/tasks?cursor={token}"), 400, "validation_error", "cursor")
 
 
-def test_a_token_is_over_where_a_later_deletion_is_older_than_30_days(
+def test_a_token_expires_when_a_later_deletion_is_30_days_old(
     alice: User, sql: Callable[..., Any]
 ) -> None:
     kept, gone = alice.task(), alice.task()
@@ -173,13 +173,13 @@ def test_a_token_is_over_where_a_later_deletion_is_older_than_30_days(
     for token in (before, page_before):
         assert_error(alice.get(f"{CHANGES}?since={token}"), 410, "changes_expired")
     assert alice.get(f"{CHANGES}?since={after}").json["deleted"] == []
-    for limit in (1, 100):  # a first walk never is
+    for limit in (1, 100):  # a first sync never expires
         mirror = mirror_of(alice)
         mirror.catch_up(limit)
         assert list(mirror.tasks) == [kept["id"]]
 
 
-def test_a_token_from_before_forgotten_deletions_is_over(
+def test_a_token_from_before_purged_deletions_has_expired(
     alice: User, sql: Callable[..., Any]
 ) -> None:
     tasks = [alice.task() for _ in range(3)]
@@ -196,8 +196,8 @@ def test_a_token_from_before_forgotten_deletions_is_over(
     assert mirror.tasks == tasks_of(alice)
 
 
-def test_a_token_of_an_undone_history_is_over(alice: User, sql: Callable[..., Any]) -> None:
-    """A backup is played back into the tables, and the user writes on."""
+def test_a_token_of_an_undone_history_is_refused(alice: User, sql: Callable[..., Any]) -> None:
+    """Restore a backup into the tables, and go on writing."""
     alice.task()
     [(backup,)] = sql("SELECT change_number FROM users")
     for _ in range(2):
@@ -208,7 +208,7 @@ def test_a_token_of_an_undone_history_is_over(alice: User, sql: Callable[..., An
         assert_error(alice.get(f"{CHANGES}?since={since}"), 410, "changes_expired")
 
 
-def test_a_token_of_a_database_that_was_filled_anew_is_over(
+def test_a_token_of_a_database_that_was_refilled_is_refused(
     alice: User, sql: Callable[..., Any]
 ) -> None:
     alice.task()

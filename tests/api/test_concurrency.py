@@ -183,7 +183,7 @@ def test_the_task_limit_holds_for_concurrent_batches(app_with: Callable[..., Fla
         held = user.get("/tasks?limit=100").json["data"]
         assert len(held) == 3 * statuses_seen[200] + statuses_seen[201]
         assert 8 <= len(held) <= 10
-        # Replacing all tasks by as many leaves no room for anything between.
+        # A batch replaces all tasks by as many, so that no moment has room for another task.
         swap = {"create": batch["create"] * 3, "delete": [{"id": task["id"]} for task in held]}
         answers = at_once([lambda s=swap: user.post("/tasks/batch", s)] * 3 + calls[-3:])
         assert statuses(answers[:3]) == {200: 1, 404: 2}
@@ -236,7 +236,7 @@ def test_concurrent_batches_with_one_key_write_once(alice: User, sql: Callable[.
         gone = alice.task()
         headers = {"Idempotency-Key": f"key-{number}"}
         body = {"create": [{"title": "A"}, {"title": "B"}], "delete": [{"id": gone["id"]}]}
-        if number % 2:  # a key that has expired counts as none
+        if number % 2:  # an expired key counts as a new one
             alice.post("/tasks", {"title": "x"}, headers=headers)
             sql("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
         answers = at_once([lambda: alice.post("/tasks/batch", body, headers=headers)] * THREADS)
@@ -262,7 +262,7 @@ def test_one_key_is_one_request_for_concurrent_routes(alice: User) -> None:
         assert len(alice.titles()) == number + 1
 
 
-def test_concurrent_restores_restore_once(app_with: Callable[..., Flask]) -> None:
+def test_concurrent_restores_restore_a_task_once(app_with: Callable[..., Flask]) -> None:
     user = User(app_with(max_tasks_per_user=2), "limited@example.com")
     tasks = [user.task() for _ in range(2)]
     for task in tasks:
@@ -279,7 +279,7 @@ def test_concurrent_restores_restore_once(app_with: Callable[..., Flask]) -> Non
         assert user.delete(f"/tasks/{task_id}").status_code == 204
 
 
-def test_an_update_that_is_refused_in_a_race_leaves_the_tag_of_the_list(
+def test_an_update_that_is_refused_in_a_race_keeps_the_etag_of_the_list(
     alice: User, sql: Callable[..., Any]
 ) -> None:
     task = alice.task()

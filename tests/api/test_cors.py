@@ -112,7 +112,7 @@ def test_every_origin_that_a_browser_sends_can_be_listed(
      "http://[::1", "http://[0:0:0:0:0:0:0:1]", "http://[::FFFF:1]", "http://127.1", "http://0x7f.1",
      "http://127.0.0.01", "http://[127.0.0.1]", "https://a b", "1http://x"],
 )  # fmt: skip
-def test_what_no_browser_sends_as_its_origin_prevents_the_start(text: str) -> None:
+def test_an_origin_that_no_browser_sends_prevents_the_start(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^CORS_ORIGINS [^\n]*$"):
         load_config(False, {"CORS_ORIGINS": text})
 

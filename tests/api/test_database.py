@@ -28,7 +28,7 @@ from tests.support.load import wait_for
 from tests.support.service import free_port
 from tests.support.users import User
 
-# Waits for the end: a backend that is still ending takes a statement and never answers.
+# Waits until the backend has ended: one that is about to end accepts a statement and never answers.
 KILL = """
 SELECT pg_terminate_backend(pid, 5000)
 FROM pg_stat_activity
@@ -38,7 +38,7 @@ WHERE datname = current_database() AND application_name = 'taskflow'
 
 @pytest.fixture
 def small(config: Config) -> Database:
-    """A database with two connections and short waits."""
+    """Return a database with two connections and short waits."""
     return Database(replace(config, db_pool_max=2, db_pool_timeout=0.2, db_statement_timeout=0.3))
 
 
@@ -186,8 +186,9 @@ def test_a_statement_that_deadlocks_is_run_again(
     task_id = alice.task()["id"]
     touch = "UPDATE tasks SET version = version + 1 WHERE id = %(id)s::uuid"
     lock = "SELECT pg_advisory_xact_lock({})".format
-    # The service waits last, so that it finds the deadlock however busy the machine is. Advisory
-    # locks go to the next in line: the other transaction has lock 1 before the service tries again.
+    # The service is the last to wait, so that it detects the deadlock even on a busy machine.
+    # Advisory locks go to the next in line: the other transaction gets lock 1 before the service
+    # tries again.
     statement = "; ".join(
         ["SET LOCAL deadlock_timeout = '10ms'", touch, lock(1), lock(2), lock(3), "SELECT 1"]
     )

@@ -1,4 +1,4 @@
-"""A session that has ended opens nothing from that moment on, however it ended."""
+"""A session that has ended gives access to nothing from that moment on, however it ended."""
 
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +54,9 @@ ENDINGS: dict[str, Callable[[User, User], Any]] = {
 
 
 @pytest.mark.parametrize("end", ENDINGS.values(), ids=list(ENDINGS))
-def test_an_ended_session_opens_no_route(alice: User, end: Callable[[User, User], Any]) -> None:
+def test_an_ended_session_is_refused_on_every_route(
+    alice: User, end: Callable[[User, User], Any]
+) -> None:
     wanted = requests(alice)
     for path, body in (("/tasks", {"title": "x"}), ("/tasks/batch", {"create": [{"title": "x"}]})):
         kept = {"Idempotency-Key": path}
@@ -66,7 +68,7 @@ def test_an_ended_session_opens_no_route(alice: User, end: Callable[[User, User]
         assert_error(response, 401, "auth_revoked")
 
 
-def test_an_expired_session_opens_no_route(alice: User, sql: Callable[..., Any]) -> None:
+def test_an_expired_session_is_refused_on_every_route(alice: User, sql: Callable[..., Any]) -> None:
     wanted = requests(alice)
     sql("UPDATE sessions SET expires_at = now()")
     for method, path, body in wanted:
@@ -74,7 +76,7 @@ def test_an_expired_session_opens_no_route(alice: User, sql: Callable[..., Any])
     assert alice.post("/auth/logout").status_code == 204
 
 
-def test_a_known_etag_opens_nothing_after_the_end_of_a_session(alice: User) -> None:
+def test_a_known_etag_does_not_replace_a_live_session(alice: User) -> None:
     paths = [f"/tasks/{alice.task()['id']}", "/tasks", "/tasks/changes", "/tasks/summary"]
     tags = [alice.get(path).headers["ETag"] for path in paths]
     alice.post("/auth/logout")

@@ -1,4 +1,4 @@
-"""The examples of the OpenAPI document are true: each is sent, and its answer compared."""
+"""The examples of the OpenAPI document are correct: a client sends each and checks the answer."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def examples_of(parameters: list[dict[str, Any]], location: str) -> dict[str, An
     return {
         parameter["name"]: parameter["schema"]["examples"][0]
         for parameter in parameters
-        # Cursors and tokens are signed by the service.
+        # Only the service can sign cursors and tokens.
         if parameter["in"] == location and parameter["name"] not in ("cursor", "since")
     }
 
@@ -112,7 +112,7 @@ def test_example_requests_are_answered_with_the_example_answers(
 
 
 def reset_token(sql: Callable[..., Any]) -> str:
-    """Return a token that resets the password of the one user."""
+    """Return a token that resets the password of the only user."""
     [(user_id, password_hash)] = sql("SELECT id::text, password_hash FROM users")
     return make_reset_token(user_id, password_hash, [SECRET])
 

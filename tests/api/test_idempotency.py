@@ -1,4 +1,4 @@
-"""A creation that is repeated with its key creates nothing new for a day."""
+"""For a day, repeating a creation with the same key creates nothing new."""
 
 from collections.abc import Callable
 from typing import Any
@@ -56,7 +56,7 @@ def test_a_refused_request_does_not_use_up_its_key(app_with: Callable[..., Flask
     user.delete(f"/tasks/{held['id']}")
     made = user.post("/tasks", {"title": "Buy milk"}, headers=KEY)
     assert made.status_code == 201
-    # A repeat needs no room.
+    # A repeat succeeds even at the limit.
     again = user.post("/tasks", {"title": "Buy milk"}, headers=KEY)
     assert (again.status_code, again.json) == (201, made.json)
 

@@ -1,4 +1,4 @@
-"""A client has a budget of requests and of password checks, and sees the rest of it."""
+"""A client has budgets of requests and of password checks, and answers show what is left."""
 
 import logging
 import shutil

@@ -1,4 +1,4 @@
-"""The check of histories accepts what some order explains, and nothing else."""
+"""The check accepts a history if some order of its operations explains it, and no other one."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ LIMIT = 2
 
 @dataclass
 class History:
-    """A history that a test writes down; each operation takes a second, one after another."""
+    """A history that a test spells out; the operations take a second each, one after another."""
 
     operations: list[Operation] = field(default_factory=list)
     now: float = 0

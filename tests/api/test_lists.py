@@ -255,8 +255,8 @@ def test_an_unchanged_list_is_304(alice: User) -> None:
         assert alice.get(f"/tasks{query}", headers={"If-None-Match": tag}).status_code == 200
 
 
-def test_the_tag_of_a_list_differs_by_query_and_user(alice: User, bob: User) -> None:
-    """A browser's cache must not show one user the tasks of another."""
+def test_the_etag_of_a_list_differs_by_query_and_user(alice: User, bob: User) -> None:
+    """Check that a browser's cache can't show one user the tasks of another."""
     alice.task()
     bob.task()
     tag = alice.get("/tasks").headers["ETag"]
@@ -272,7 +272,7 @@ def test_the_tag_of_a_list_differs_by_query_and_user(alice: User, bob: User) -> 
         assert response.headers["ETag"] != tag
 
 
-def test_every_change_of_a_task_changes_the_tag_of_a_list(
+def test_every_change_of_a_task_changes_the_etag_of_a_list(
     alice: User, bob: User, sql: Callable[..., Any]
 ) -> None:
     task = alice.task()
@@ -296,7 +296,7 @@ def test_every_change_of_a_task_changes_the_tag_of_a_list(
         assert alice.get("/tasks", headers={"If-None-Match": tag}).status_code == 200
 
 
-def test_a_refused_write_leaves_the_tag_of_a_list(alice: User, bob: User) -> None:
+def test_a_refused_write_keeps_the_etag_of_a_list(alice: User, bob: User) -> None:
     task, other = alice.task(), bob.task()
     path, stale = f"/tasks/{task['id']}", {"If-Match": '"99"'}
     batch = {"create": [{"title": "x"}], "update": [{"id": task["id"], "version": 9, "title": "y"}]}
@@ -316,7 +316,7 @@ def test_a_refused_write_leaves_the_tag_of_a_list(alice: User, bob: User) -> Non
 
 
 @pytest.mark.parametrize("number", ["01", "001", "9999999999", "99999999999999999999", "+1", "1 "])
-def test_a_tag_that_the_service_never_sent_is_unknown(alice: User, number: str) -> None:
+def test_an_etag_that_the_service_never_sent_is_unknown(alice: User, number: str) -> None:
     alice.task()
     for path in ("/tasks", "/tasks/changes", "/tasks/summary"):
         tag = alice.get(path).headers["ETag"]

@@ -1,4 +1,4 @@
-"""Every request is logged as one JSON line, which has no secret in it."""
+"""Every request is logged as one JSON line that contains no secret."""
 
 import json
 import logging

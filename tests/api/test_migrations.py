@@ -1,4 +1,4 @@
-"""Migrations are applied once, in order, and lead to the catalog of schema.sql."""
+"""Each migration is applied once, in order, and all of them create the catalog of schema.sql."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,13 +39,13 @@ SELECT user_id, title, 'digest', id FROM tasks;
 
 @pytest.fixture
 def empty(config: Config, empty_database: Callable[[], str]) -> Config:
-    """The configuration with an empty database."""
+    """Return the configuration with an empty database."""
     return replace(config, database_url=empty_database())
 
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder of migrations that begins with the real ones."""
+    """Return a folder of migrations that begins with the real ones."""
     for path in migrations.FOLDER.glob("*.sql"):
         (tmp_path / path.name).write_text(path.read_text())
     monkeypatch.setattr(migrations, "FOLDER", tmp_path)
@@ -150,7 +150,7 @@ def test_a_migration_waits_its_turn_for_a_locked_table(
     ],
     ids=["dropped index", "new index", "nullable column", "new column", "dropped constraint"],
 )
-def test_a_release_names_what_was_altered_by_hand(
+def test_a_release_names_every_object_that_was_altered_by_hand(
     empty: Config, statement: str, difference: str
 ) -> None:
     apply_migrations(empty)

@@ -99,7 +99,7 @@ def test_the_document_lists_every_error_code(document: dict[str, Any]) -> None:
     assert met == set(CATALOG) - {"method_not_allowed"}
 
 
-def test_what_operations_share_is_a_component(document: dict[str, Any]) -> None:
+def test_the_shared_parts_of_operations_are_components(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         for parameter in operation.get("parameters", []):
             assert "$ref" in parameter or parameter["in"] == "query", (path, method)
@@ -137,7 +137,7 @@ def test_the_document_is_the_same_in_every_process(app: Flask) -> None:
         "app = create_app(load_config(production=False, environ={}));"
         "print(app.test_client().get('/openapi.json').text, end='')"
     )
-    # Python orders the elements of sets by a seed of the process.
+    # The order of a set's elements differs between Python processes.
     env = {**os.environ, "PYTHONHASHSEED": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
@@ -145,7 +145,7 @@ def test_the_document_is_the_same_in_every_process(app: Flask) -> None:
     assert done.stdout == app.test_client().get("/openapi.json").text
 
 
-# All that either Python or ECMAScript calls white space, and characters that look like it.
+# All characters that Python or ECMAScript treats as white space, and characters that look like it.
 SPACE = "\t\n\v\f\r \x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )

@@ -1,4 +1,4 @@
-"""Statements are prepared once a connection, and again if PostgreSQL has forgotten them."""
+"""Each connection prepares a statement once, and again if PostgreSQL has forgotten it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ ADD = "INSERT INTO notes (text) VALUES (%(text)s) RETURNING *"
 
 @pytest.fixture
 def database(config: Config, empty_database: Callable[[], str]) -> Database:
-    """A database with one connection and a table."""
+    """Return a database with one connection and a table."""
     database = Database(replace(config, database_url=empty_database(), db_pool_max=1))
     database.script("CREATE TABLE notes (text text)")
     return database
@@ -33,7 +33,7 @@ def test_a_statement_is_prepared_at_its_first_use(database: Database) -> None:
     assert names(database) == [prepared(ADD).name]
 
 
-def test_a_parameter_may_stand_twice_and_a_percent_sign_is_kept(database: Database) -> None:
+def test_a_parameter_may_be_used_twice_and_a_percent_sign_is_kept(database: Database) -> None:
     sql = "SELECT %(a)s::text || %(b)s || %(a)s LIKE '%%y%%'"
     assert database.query(sql, {"a": "x%", "b": "y"}) == [(True,)]
     assert database.query("SELECT 'a' LIKE '%'", {}) == [(True,)]
@@ -63,7 +63,7 @@ def test_a_statement_with_another_result_type_is_prepared_again(database: Databa
     assert database.query("SELECT count(*)::int FROM notes", {}) == [(2,)]
 
 
-def test_a_name_that_is_taken_is_prepared_again(database: Database) -> None:
+def test_a_statement_whose_name_is_taken_is_prepared_again(database: Database) -> None:
     sql = "SELECT %(n)s::int + 1"
     database.script(f"PREPARE {prepared(sql).name} AS SELECT 0")
     assert database.query(sql, {"n": 1}) == [(2,)]

@@ -87,7 +87,7 @@ def test_a_client_whose_answer_came_late_refreshes_again(
 ) -> None:
     second = use(first)
     later(20)
-    third = use(second)  # by another tab, whose answer the late one overwrites
+    third = use(second)  # by another tab; the late answer overwrites its cookie
     later(1000)
     fourth = use(second)
     assert_error(refresh_with(app, third), 401, "auth_revoked")

@@ -61,7 +61,9 @@ def test_a_restored_task_is_found_by_its_words(alice: User) -> None:
     assert alice.titles("?q=quarterly+fig") == ["Quarterly report"]
 
 
-def test_a_task_that_is_there_is_returned_as_it_is(app_with: Callable[..., Flask]) -> None:
+def test_restoring_a_task_that_is_not_deleted_returns_it_unchanged(
+    app_with: Callable[..., Flask],
+) -> None:
     user = User(app_with(max_tasks_per_user=1), "limited@example.com")
     task = user.task()
     tag = user.get("/tasks").headers["ETag"]
@@ -120,7 +122,7 @@ def test_tasks_of_a_batch_and_of_an_operator_can_be_restored(
     assert {restore(alice, task).json["title"] for task in tasks} == {"T0", "T1", "T2", "T3"}
 
 
-def test_a_body_is_refused(alice: User) -> None:
+def test_a_restore_refuses_a_body(alice: User) -> None:
     task = deleted(alice)
     path = f"/tasks/{task['id']}/restore"
     assert_error(alice.post(path, {"title": "x"}), 400, "validation_error", "title")

@@ -52,7 +52,7 @@ def create_note(body: dict[str, str]) -> Response:
 
 @pytest.fixture
 def app(config: Config) -> Flask:
-    """The application with a route more, and a small budget."""
+    """Return the application with an additional route and a small budget."""
     return create_app(replace(config, rate_limit="5/minute"), [*BLUEPRINTS, notes])
 
 

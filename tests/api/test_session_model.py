@@ -1,7 +1,7 @@
 """No honest client is logged out and no copied token lives on, in every trace up to a bound.
 
-A model of the refresh rule is walked exhaustively, and the service's statements are compared with
-the model: for every short sequence of presented tokens, and for thousands of longer ones.
+The tests walk every trace of a model of the refresh rule. They compare the service's statements
+with the model for every short sequence of presented tokens, and for thousands of longer ones.
 """
 
 import random
@@ -62,12 +62,12 @@ def test_the_rule_logs_no_honest_client_out() -> None:
     assert logged_out_trace(present, 8) is None
 
 
-def test_the_rule_of_version_1_0_logs_a_client_out_whose_answer_was_lost() -> None:
+def test_the_rule_of_version_1_0_logs_out_a_client_whose_answer_was_lost() -> None:
     expected = ["refresh 0", "wait 31", "refresh 0"]
     assert logged_out_trace(present_by_version_1_0, 8) == expected
 
 
-def test_a_late_answer_to_a_repeat_logs_a_client_out_if_what_was_handed_out_dies_at_once() -> None:
+def test_a_late_answer_logs_out_a_client_if_handed_out_tokens_die_at_once() -> None:
     assert logged_out_trace(present_without_late_answers, 8) == [
         *["refresh 0", "wait 20", "refresh 0", "wait 20", "refresh 0"],
         *["answer arrives 0", "refresh 1"],
@@ -79,7 +79,7 @@ def test_no_copy_of_a_token_lives_on_unnoticed() -> None:
     assert (trace, worlds > 10_000) == (None, True)
 
 
-def test_a_copy_lives_on_for_ever_by_the_rule_of_version_1_0() -> None:
+def test_a_copy_lives_on_for_ever_under_the_rule_of_version_1_0() -> None:
     now, tokens = 0, Tokens()
     answer = present_by_version_1_0(tokens, 0, now)
     assert answer is not None
@@ -142,7 +142,7 @@ class Replay:
 
 @pytest.fixture
 def replay(config: Config) -> Iterator[Callable[[], Replay]]:
-    """Return a function that begins a replay, whose end rolls everything back."""
+    """Return a function that begins a replay, and roll everything back after the test."""
     conn = psycopg2.connect(config.database_url)
     conn.cursor().execute("".join(statement.prepare for statement in STATEMENTS), {})
     conn.commit()
@@ -155,7 +155,7 @@ def replay(config: Config) -> Iterator[Callable[[], Replay]]:
     conn.close()
 
 
-def test_the_statements_are_the_model_for_every_short_sequence(
+def test_the_statements_match_the_model_for_every_short_sequence(
     replay: Callable[[], Replay],
 ) -> None:
     real = replay()
@@ -179,7 +179,7 @@ def test_the_statements_are_the_model_for_every_short_sequence(
     assert count > 300
 
 
-def test_the_statements_are_the_model_for_thousands_of_longer_sequences(
+def test_the_statements_match_the_model_for_thousands_of_longer_sequences(
     replay: Callable[[], Replay],
 ) -> None:
     draw = random.Random(13)

@@ -1,4 +1,4 @@
-"""A session starts, is refreshed, is listed and ends as the contract says."""
+"""Sessions begin, are refreshed and listed, and end as the contract says."""
 
 import re
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def test_session_cookies_have_restrictive_attributes(
     }
 
 
-def test_a_session_works_by_the_cookies_of_production(app_with: Callable[..., Flask]) -> None:
+def test_a_session_works_with_the_cookies_of_production(app_with: Callable[..., Flask]) -> None:
     browser = app_with(production=True).test_client()
     headers = {"X-CSRF-Token": register(browser).json["csrfToken"]}
     secure = {"base_url": "https://localhost", "headers": headers}
@@ -55,7 +55,7 @@ def test_a_session_works_by_the_cookies_of_production(app_with: Callable[..., Fl
     assert_error(browser.get(f"{AUTH}/me", **secure), 401, "auth_missing")
 
 
-def test_the_plain_cookie_names_open_nothing_in_production(
+def test_the_plain_cookie_names_give_no_access_in_production(
     app_with: Callable[..., Flask], alice: User
 ) -> None:
     browser = app_with(production=True).test_client()
@@ -116,7 +116,7 @@ def test_a_session_lasts_a_week_from_its_last_refresh(
     assert 604800 - 60 < left <= 604800
 
 
-def test_a_session_ends_some_days_after_its_login_in_any_case(
+def test_a_session_ends_session_max_days_after_its_login(
     app_with: Callable[..., Flask], sql: Callable[..., Any]
 ) -> None:
     app = app_with(session_max_days=10)
@@ -131,7 +131,7 @@ def test_a_session_ends_some_days_after_its_login_in_any_case(
     assert sql("SELECT id FROM sessions") == []
 
 
-def test_a_session_shorter_than_a_week_is_over_after_its_days(
+def test_session_max_days_may_be_shorter_than_a_week(
     app_with: Callable[..., Flask], sql: Callable[..., Any]
 ) -> None:
     register(app_with(session_max_days=1).test_client())
@@ -141,7 +141,7 @@ def test_a_session_shorter_than_a_week_is_over_after_its_days(
 
 
 @pytest.mark.parametrize("route", ["login", "register"])
-def test_a_new_session_ends_the_one_whose_refresh_cookie_comes_along(
+def test_a_new_session_ends_the_one_whose_refresh_cookie_is_sent(
     client: FlaskClient, alice: User, app: Flask, route: str
 ) -> None:
     register(client)

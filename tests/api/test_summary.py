@@ -55,7 +55,7 @@ def test_a_task_is_overdue_after_its_due_date_until_it_is_completed(alice: User)
         (now - timedelta(seconds=1)).isoformat(),
         (now + timedelta(hours=1)).isoformat(),
         (now - timedelta(days=1)).date().isoformat(),
-        now.date().isoformat(),  # a day is over when it is over in UTC
+        now.date().isoformat(),  # a day ends at midnight in UTC
     ):
         alice.task(dueDate=due)
         alice.task(dueDate=due, status="completed")
@@ -64,7 +64,9 @@ def test_a_task_is_overdue_after_its_due_date_until_it_is_completed(alice: User)
     assert alice.get(SUMMARY).json["overdue"] == 3 + late
 
 
-def test_the_limit_is_that_of_the_service(alice: User, app_with: Callable[..., Flask]) -> None:
+def test_a_summary_shows_the_task_limit_of_the_service(
+    alice: User, app_with: Callable[..., Flask]
+) -> None:
     client = app_with(max_tasks_per_user=7).test_client(use_cookies=False)
     tag = alice.get(SUMMARY).headers["ETag"]
     headers = {"Authorization": f"Bearer {alice.token}", "If-None-Match": tag}
@@ -85,7 +87,9 @@ def test_an_unchanged_summary_is_304(alice: User) -> None:
     assert (response.status_code, response.json["byStatus"]["completed"]) == (200, 1)
 
 
-def test_the_tag_changes_when_a_task_falls_due(alice: User, sql: Callable[..., Any]) -> None:
+def test_the_etag_of_a_summary_changes_when_a_task_falls_due(
+    alice: User, sql: Callable[..., Any]
+) -> None:
     alice.task(dueDate=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
     tag = alice.get(SUMMARY).headers["ETag"]
     sql("ALTER TABLE tasks DISABLE TRIGGER USER")
@@ -97,7 +101,7 @@ def test_the_tag_changes_when_a_task_falls_due(alice: User, sql: Callable[..., A
     assert (response.status_code, response.json["overdue"]) == (200, 1)
 
 
-def test_parameters_are_refused(alice: User) -> None:
+def test_a_summary_refuses_parameters(alice: User) -> None:
     assert_error(alice.get(f"{SUMMARY}?limit=1"), 400, "validation_error", "limit")
 
 

@@ -70,7 +70,7 @@ def figures(request: pytest.FixtureRequest) -> Any:
 
 
 class Printer:
-    """A plugin that prints the figures of every drill, also of those in other processes."""
+    """A plugin that prints the figures of every drill, including drills in other processes."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config

@@ -1,7 +1,7 @@
 """The primary of the example cluster is killed or frozen under load, and a standby takes over.
 
-The load comes in through HAProxy and continues throughout, over both instances, PgBouncer and three
-members.
+Throughout the drill, the load goes through HAProxy, both instances of the service, PgBouncer and
+the three members of the cluster.
 """
 
 import os
@@ -38,7 +38,7 @@ FAILOVER = 60  # seconds, of which Patroni's ttl takes 20
 
 
 class Cluster:
-    """The cluster of the script, in a folder of its own."""
+    """The cluster that the example's script runs, in its own folder."""
 
     def __init__(self) -> None:
         self.folder = Path(mkdtemp(prefix="taskflow-drill-"))
@@ -60,7 +60,7 @@ class Cluster:
         return [process.pid for name in INSTANCES for process in processes(self.folder / name)]
 
     def holds(self, load: Load, address: str) -> bool:
-        """Return whether a member has every acknowledged write once."""
+        """Return whether a member has every acknowledged write exactly once."""
         try:
             findings = look_for(load.record, self.url(address, 15432))
         except psycopg2.OperationalError:  # the member is starting

@@ -94,8 +94,8 @@ def test_idempotency_keys_leave_no_write_in_doubt(
     findings = look_for(load.record, postgres.url())
     figures(load.record, findings, recovery=took)
     assert (findings.lost, findings.doubled) == (0, 0)
-    # Every write was acknowledged in the end, and was stored once.
+    # Every write was acknowledged in the end, and was stored exactly once.
     [(held,)] = run_sql(postgres.url(), "SELECT count(*) FROM tasks")
     assert held - len(load.record.created) <= len(
         load.clients
-    )  # the end of the load cut these short
+    )  # the load ended before these got an answer

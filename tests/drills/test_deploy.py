@@ -18,10 +18,10 @@ from tests.support.load import Client, look_for, wait_for
 from tests.support.postgres import Postgres
 from tests.support.service import Service
 
-IN_FLIGHT = 10  # seconds of the longest request that a stop waits for here
-KILLED_AFTER = 30  # seconds, by the platform
-IDLE_EXIT = 15  # seconds, for a stop with nothing in flight (gunicorn by itself: 28)
-SILENT = 5.5  # seconds; after 5 gunicorn parks a connection that sent nothing
+IN_FLIGHT = 10  # seconds of the longest request that a stop waits for in this drill
+KILLED_AFTER = 30  # seconds until the platform kills the process
+IDLE_EXIT = 15  # seconds for a stop without running requests (28 with plain gunicorn)
+SILENT = 5.5  # seconds; gunicorn parks a connection that has sent nothing after 5
 ROUNDS = 2 if SHORT else 10
 
 

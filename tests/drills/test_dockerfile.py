@@ -1,4 +1,4 @@
-"""The image: the Dockerfile's steps, taken one by one in a root that debootstrap made."""
+"""The image holds and runs the service: each step of the Dockerfile runs in a debootstrap root."""
 
 import json
 import os
@@ -27,7 +27,7 @@ pytestmark = [
 
 SUITE = "bookworm"
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
-# How this machine reaches the network, which a container engine passes on in its own way.
+# The network settings of this machine, which a container engine would pass on itself.
 NETWORK_FILES = ("etc/resolv.conf", "etc/hosts", CERTIFICATES)
 NETWORK_VARIABLES = {"PIP_CERT", "PIP_INDEX_URL", "HTTPS_PROXY", "https_proxy"}
 
@@ -56,7 +56,7 @@ def make_base(root: Path) -> None:
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A file system in memory: dpkg syncs each file, which takes most of its time on a disk."""
+    """Return a folder in memory: on a disk, dpkg would spend most of its time syncing files."""
     folder = tmp_path_factory.mktemp("image")
     try:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
@@ -67,7 +67,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def image(scratch: Path) -> tuple[Stage, int]:
-    """The last stage of the Dockerfile, and how many steps it took."""
+    """Return the last stage of the Dockerfile, and the number of its steps."""
     base = scratch / "base"
     make_base(base)
     variables = {k: v for k, v in os.environ.items() if k in NETWORK_VARIABLES}
@@ -77,7 +77,7 @@ def image(scratch: Path) -> tuple[Stage, int]:
 
 
 def ask(url: str) -> tuple[int, Any]:
-    """Return the status and the JSON of an answer, once the service takes connections."""
+    """Return the status and the JSON of an answer, once the service accepts connections."""
     deadline = time.monotonic() + 30
     while True:
         try:

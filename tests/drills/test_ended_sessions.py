@@ -1,4 +1,4 @@
-"""Creates race with the end of their session: none that begins after the end succeeds."""
+"""Requests that create tasks race with the end of their session: none succeeds after the end."""
 
 import random
 import time

@@ -54,11 +54,11 @@ def test_the_service_follows_the_standby_after_the_primary_was_killed(
             wait_until_recovered(loads, RECOVERY)
             wait_for(lambda: run_sql(other.url(), SESSIONS) == [(0,)], RECOVERY)
     assert_loads_kept(loads, primary, figures, promotion=max(promotions), followed=max(followed))
-    # With keys every write was acknowledged in the end, and was stored once.
+    # With keys, every write was acknowledged in the end, and was stored exactly once.
     [(held,)] = run_sql(primary.url(), "SELECT count(*) FROM idempotency_keys")
     assert held - len(keyed.record.created) <= len(
         keyed.clients
-    )  # the end of the load cut these short
+    )  # the load ended before these got an answer
 
 
 @pytest.mark.skipif(SHORT, reason="takes long")

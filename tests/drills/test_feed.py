@@ -1,4 +1,4 @@
-"""Clients that follow the feed of changes end with the database, field by field."""
+"""Clients that follow the feed of changes end with exactly the tasks of the database."""
 
 import uuid
 from collections.abc import Callable
@@ -16,7 +16,7 @@ ROUNDS = 2 if SHORT else 60
 SECONDS = 5 if SHORT else 10  # of a round
 
 
-def test_every_mirror_becomes_the_database(
+def test_every_mirror_ends_equal_to_the_database(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
     service = serve(postgres.url(), WEB_CONCURRENCY="2", RATE_LIMIT_STORAGE="memory://")

@@ -1,4 +1,4 @@
-"""Clients that are slow, endless, broken or cunning cost nobody else anything."""
+"""Clients that are slow, endless, broken or malicious do no harm to other clients."""
 
 import json
 import random
@@ -39,11 +39,11 @@ from tests.support.shapes import (
 from tests.support.wire import NEW_ID, Crowd, Output, Reply, Wire, ask, outcome, replies, request
 
 MIB = 1024 * 1024
-LONGEST = 5  # seconds that anybody else waits, on a busy machine
+LONGEST = 5  # seconds that another client waits at most, on a busy machine
 
 
 class Target:
-    """The service that is attacked, one of its users, and what it writes."""
+    """The service that is attacked, one of its users, and the service's output."""
 
     def __init__(self, service: Service, database: str) -> None:
         self.service, self.port, self.database = service, service.port, database
@@ -53,7 +53,10 @@ class Target:
         self.bearer = f"Authorization: Bearer {self.token}"
 
     def others(self, seconds: float) -> Record:
-        """Be somebody else for so long, on a connection that is kept and on new ones."""
+        """Send requests as another client for some seconds, and return a record of the answers.
+
+        Uses a connection that is kept alive, and new ones.
+        """
         record, kept, until = Record(), Client(self.port, self.token), time.monotonic() + seconds
         while time.monotonic() < until:
             fresh = Client(self.port, self.token)
@@ -68,7 +71,7 @@ class Target:
         return record
 
     def send(self, data: bytes) -> list[Reply]:
-        """Send bytes on a connection of their own, and give the answers."""
+        """Send bytes on a new connection, and return the answers."""
         return ask(self.port, data)
 
 
@@ -89,7 +92,7 @@ def attacked() -> Iterator[Target]:
 
 @pytest.fixture
 def target(attacked: Target) -> Iterator[Target]:
-    """The one service of these drills: after each of them it answers, and wrote no error."""
+    """Return the service of all these drills; after each one it must answer, without an error."""
     attacked.output.lines.clear()
     yield attacked
     assert [reply.status for reply in attacked.send(request("GET", LIVE))] == [200]
@@ -97,7 +100,7 @@ def target(attacked: Target) -> Iterator[Target]:
     assert attacked.output.errors() == []
 
 
-# Slow clients: each has a beginning, and what it goes on with, a byte a second.
+# Slow clients: each sends a beginning at once, and then the rest at a byte a second.
 
 POST = request("POST", LOGIN, b"", JSON)[:-2]
 PROBE = request("GET", LIVE)[:-2]
@@ -125,7 +128,7 @@ GONE_SILENT = {
 }
 
 
-def test_two_hundred_slow_clients_stop_nobody(target: Target, figures: Any) -> None:
+def test_two_hundred_slow_clients_hold_up_no_other_client(target: Target, figures: Any) -> None:
     clients = [*SLOW.values()] * 16
     with Crowd(target.port, clients):
         record = target.others(4 if SHORT else 30)
@@ -134,7 +137,7 @@ def test_two_hundred_slow_clients_stop_nobody(target: Target, figures: Any) -> N
     assert record.longest() < LONGEST
 
 
-def test_clients_that_do_not_close_stop_nobody(target: Target, figures: Any) -> None:
+def test_clients_that_do_not_close_hold_up_no_other_client(target: Target, figures: Any) -> None:
     clients = [(data, b"") for data in GONE_SILENT.values()] * 60
     with Crowd(target.port, clients):
         record = target.others(1 if SHORT else 10)
@@ -143,16 +146,16 @@ def test_clients_that_do_not_close_stop_nobody(target: Target, figures: Any) -> 
     assert record.longest() < LONGEST
 
 
-def test_clients_that_do_not_read_stop_nobody(target: Target, figures: Any) -> None:
+def test_clients_that_do_not_read_hold_up_no_other_client(target: Target, figures: Any) -> None:
     data = request("GET", "/openapi.json") * 160  # 9 MB of answers
     with Crowd(target.port, [(data, b"")] * 8):
         record = target.others(1)
     figures(record, unread=8)
     assert record.statuses().keys() == {200}
-    assert record.longest() < 2 * LONGEST  # after 5 s each thread lets one of them be
+    assert record.longest() < 2 * LONGEST  # after 5 s each thread gives up on one of these clients
 
 
-def test_bodies_that_never_end_fill_no_memory(target: Target, figures: Any) -> None:
+def test_bodies_that_never_end_do_not_fill_the_memory(target: Target, figures: Any) -> None:
     head = request("POST", TASKS, b"", JSON, target.bearer, f"Content-Length: {MIB}")
     with Crowd(target.port, [(head + b" " * (MIB - 1), b"")] * 150):
         record = target.others(1 if SHORT else 10)
@@ -161,12 +164,12 @@ def test_bodies_that_never_end_fill_no_memory(target: Target, figures: Any) -> N
     figures(record, bodies=150, worker_mib=memory)
     assert record.statuses().keys() == {200}
     assert record.longest() < LONGEST
-    assert memory < 200  # the kernel holds what has come
+    assert memory < 200  # the received bytes stay in the kernel
 
 
 def test_a_stop_does_not_wait_for_clients_that_say_nothing(target: Target, figures: Any) -> None:
     with serving(target.database) as service, Crowd(service.port, [(b"", b"")] * 16):
-        time.sleep(6)  # gunicorn waits 5 s for each before it lets them be
+        time.sleep(6)  # gunicorn waits 5 s for each client before it parks the connection
         started = time.monotonic()
         service.stop()
         took = time.monotonic() - started
@@ -198,10 +201,10 @@ def test_a_hundred_megabytes_are_refused_unread(
         assert sent <= 4 * MIB
 
 
-# Requests that two readers may read differently, and broken ones.
+# Requests that two parsers may read differently, and broken requests.
 
 
-def test_what_can_be_read_in_two_ways_is_refused(target: Target, figures: Any) -> None:
+def test_an_ambiguous_request_is_refused(target: Target, figures: Any) -> None:
     pattern = re.compile(f"400 of (first|{NEW_ID})")
     found = {name: outcome(target.port, data + AFTER) for name, data in REFUSED.items()}
     wrong = {name: what for name, what in found.items() if not pattern.fullmatch(what)}
@@ -220,7 +223,7 @@ def test_a_bad_chunk_ends_a_request_with_one_answer(
     assert wrong == {}, wrong.values()
 
 
-def test_what_looks_like_a_second_request_is_none(target: Target, figures: Any) -> None:
+def test_a_hidden_second_request_is_never_answered(target: Target, figures: Any) -> None:
     found = {name: outcome(target.port, data + AFTER) for name, (_, data) in ANSWERED.items()}
     figures(requests=len(found))
     assert found == {n: f"{status} of first, 200 of after" for n, (status, _) in ANSWERED.items()}
@@ -236,7 +239,7 @@ def test_requests_may_come_all_at_once_and_are_answered_in_order(target: Target)
     assert [reply.status for reply in found] == [201, 200] * 50
 
 
-def test_who_asks_before_sending_a_body_is_told_to_go_on(target: Target) -> None:
+def test_a_client_that_expects_100_continue_gets_it(target: Target) -> None:
     with Wire(target.port, login("Expect: 100-continue", LENGTH)) as wire:
         assert wire.sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         wire.sock.sendall(BODY)
@@ -244,7 +247,7 @@ def test_who_asks_before_sending_a_body_is_told_to_go_on(target: Target) -> None
     assert (reply.status, reply.cid) == (200, "first")
 
 
-def test_tls_is_not_spoken_here(target: Target) -> None:
+def test_a_tls_handshake_is_refused(target: Target) -> None:
     outgoing = ssl.MemoryBIO()
     tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="x.com")
     with pytest.raises(ssl.SSLWantReadError):
@@ -253,7 +256,9 @@ def test_tls_is_not_spoken_here(target: Target) -> None:
     assert [(reply.status, reply.complaint()) for reply in found] == [(400, "")]
 
 
-def test_who_goes_away_has_asked_for_nothing(target: Target, figures: Any) -> None:
+def test_an_incomplete_request_of_a_client_that_goes_away_has_no_effect(
+    target: Target, figures: Any
+) -> None:
     body = b'{"title": "Cut off"}' + b" " * 10
     whole = request("POST", TASKS, body, target.bearer)
     parts = request("POST", TASKS, b"", target.bearer, JSON, CHUNKED) + chunk(body) + END

@@ -1,4 +1,4 @@
-"""Half a CPU and 512 MB are enough, and resource use does not grow with the requests."""
+"""Half a CPU and 512 MB are enough, and resource use does not grow with the number of requests."""
 
 import threading
 import time
@@ -165,7 +165,7 @@ def measure(worker: int, postgres: Postgres, load: Visitors) -> Footprint:
 def test_resource_use_does_not_grow_with_the_requests(
     postgres: Postgres, serve: Callable[..., Service], figures: Any
 ) -> None:
-    # glibc may keep the 19 MB of a hash: here it always returns them.
+    # glibc may keep the 19 MB of a hash. This setting makes it always return them.
     service = serve(postgres.url(), MALLOC_MMAP_THRESHOLD_="1000000", **UNLIMITED)
     [worker] = service.workers()
     load = Visitors(service.port, logins=1)

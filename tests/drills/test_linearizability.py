@@ -1,4 +1,4 @@
-"""All that clients see under faults is explained by some order of their operations."""
+"""Some order of their operations explains everything that clients see under faults."""
 
 import random
 import threading

@@ -62,11 +62,11 @@ class PgBouncer:
         self.start()
 
     def url(self, database: str = "taskflow") -> str:
-        """Return the URL of a database behind it."""
+        """Return the URL of a database behind PgBouncer."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start it as a user other than root, and wait until it accepts connections."""
+        """Start PgBouncer as a user other than root, and wait until it accepts connections."""
         self._process = subprocess.Popen(
             [str(PROGRAM), "-q", self._file], cwd="/", **as_server_user()
         )
@@ -81,14 +81,14 @@ class PgBouncer:
         return True
 
     def stop(self) -> None:
-        """Stop it at once."""
+        """Stop PgBouncer at once."""
         self._process.terminate()
         self._process.wait(10)
 
 
 @pytest.fixture
 def postgres() -> Iterator[Postgres]:
-    """Return a PostgreSQL server with defaults of its own."""
+    """Return a PostgreSQL server whose defaults differ from the service's settings."""
     server = Postgres(**DEFAULTS)
     try:
         yield server.create()

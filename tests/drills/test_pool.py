@@ -1,4 +1,4 @@
-"""Too many slow requests, endless statements, and a silent server."""
+"""The pool survives too many slow requests, endless statements, and a silent server."""
 
 import signal
 import time
@@ -37,7 +37,7 @@ def ask_all(threads: ThreadPoolExecutor, load: Load, *request: Any) -> list[Answ
 
 
 def assert_no_slot_is_lost(threads: ThreadPoolExecutor, load: Load, postgres: Postgres) -> None:
-    """Assert that as many slow requests as connections run at the same time."""
+    """Assert that as many slow requests run at the same time as there are connections."""
     with holding(postgres, "LOCK TABLE tasks"):
         slow = ask(threads, load, 2, "GET", "/api/v1/tasks")
         wait_for(lambda: run_sql(postgres.url(), WAITING) == [(2,)], 1.5)

@@ -1,4 +1,4 @@
-"""Requests generated from the OpenAPI document, and every route with every kind of token."""
+"""No stranger gets at data: by generated requests, or on any route with any kind of token."""
 
 import json
 import re
@@ -42,7 +42,7 @@ REFUSALS = [
 ]
 ACCEPTED: list[Any] = ["2xx", "3xx", 401, 403, 404, 409, 429, "5xx"]  # Schemathesis's own list
 REJECTED: list[Any] = [400, 401, 403, 404, 406, 422, 428, "5xx"]  # Schemathesis's own list
-# Checks that report right answers as wrong.
+# Checks that report correct answers as wrong.
 EXCLUDED = [
     (f"POST {AUTH}/refresh", "ignored_auth", "an empty cookie beside a good bearer is none"),
     (f"POST {AUTH}/logout", "ignored_auth", "an empty cookie beside a good bearer is none"),
@@ -74,7 +74,7 @@ class Account:
 def config(headers: dict[str, str]) -> str:
     """Return schemathesis.toml, with the headers of operations and the checks to leave out.
 
-    `headers` are the Authorization headers of operations, and of all others under `*`.
+    `headers` are the Authorization headers by operation; `*` stands for all other operations.
     """
     lines = ["auth.auto-signup = false"]
     lines += [f'headers = {{ Authorization = "{headers["*"]}" }}'] if headers else []
@@ -160,7 +160,7 @@ BAD_TOKENS = {
     "never expires": "auth_invalid",
     "signature cut off": "auth_invalid",
 }
-NEW = {"email": "", "password": PASSWORD}  # each request gets an email of its own
+NEW = {"email": "", "password": PASSWORD}  # each request gets its own email
 WRONG = {"password": "not the password"}
 CHANGE = {"currentPassword": "not the password", "newPassword": "another good password"}
 

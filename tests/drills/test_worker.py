@@ -1,4 +1,4 @@
-"""A worker process is killed under load; the other one goes on."""
+"""A worker process is killed under load, and the other one continues to serve."""
 
 import os
 import signal
@@ -16,9 +16,9 @@ from tests.support.postgres import Postgres
 from tests.support.processes import megabytes, peer_ports
 from tests.support.service import Service
 
-BACK = 5  # seconds, until another worker serves
+BACK = 5  # seconds until another worker serves
 KILLS = 2 if SHORT else 20
-CONNECTIONS = 8  # of a worker to the database: one a thread
+CONNECTIONS = 8  # of a worker to the database, one for each thread
 
 
 def clients_of(worker: int, clients: list[Caller]) -> list[Caller]:
@@ -28,7 +28,7 @@ def clients_of(worker: int, clients: list[Caller]) -> list[Caller]:
 
 
 def spread(clients: list[Caller], workers: list[int]) -> None:
-    """Let clients connect anew until every worker has some; a kept connection stays."""
+    """Make clients reconnect until every worker has some; otherwise a client keeps its worker."""
 
     def check() -> bool:
         time.sleep(0.1)
@@ -44,7 +44,7 @@ def spread(clients: list[Caller], workers: list[int]) -> None:
 
 
 def answers(port: int, worker: int) -> bool:
-    """Whether a new connection is answered by this worker."""
+    """Return whether this worker answers a new connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
         sock.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert sock.recv(4096).startswith(b"HTTP/1.1 200")
@@ -52,7 +52,10 @@ def answers(port: int, worker: int) -> bool:
 
 
 def kill_a_worker(service: Service, clients: list[Caller]) -> float:
-    """Kill one and give the seconds until another one serves; only its clients notice, and once."""
+    """Kill a worker, and return the seconds until another one serves in its place.
+
+    Asserts that only the clients of the killed worker notice, and only once.
+    """
     workers = service.workers(at_least=2)
     spread(clients, workers)
     hit = clients_of(workers[0], clients)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests in a real browser, which has the example frontend on its own origin."""
+"""Fixtures of the tests in a real browser, with the example frontend on its own origin."""
 
 import shutil
 from collections.abc import Iterator

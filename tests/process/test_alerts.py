@@ -1,4 +1,4 @@
-"""The alert rules use metrics that exist, and each alert fires only for its reason."""
+"""The alert rules use metrics that exist, and each alert fires only for its own reason."""
 
 import json
 import re
@@ -82,7 +82,7 @@ scrape_configs:
         )  # fmt: skip
 
     def ask(self, path: str, **query: str) -> Any:
-        """Return the data of an answer of its API."""
+        """Query the API of Prometheus, and return the data of the answer."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urlencode(query)}"
         with urlopen(url, timeout=5) as response:
             return json.load(response)["data"]

@@ -1,4 +1,4 @@
-"""A backup restores the service, and a role that owns no table serves."""
+"""A backup restores the service, and the service can run as a role that owns no table."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def run_command(text: str) -> None:
 
 
 def restore(source: str, target: str, file: Path) -> None:
-    """Back a database up into another one, as the documentation says."""
+    """Back up a database and restore it into another one, as the documentation says."""
     run_command(command("Make a backup", DATABASE_URL=source).replace("taskflow.dump", str(file)))
     text = command("Restore a backup", NEW_DATABASE_URL=target)
     run_command(text.replace("taskflow.dump", str(file)))
@@ -84,9 +84,9 @@ def test_a_restored_backup_serves_as_of_its_time(
         assert_error(response, 410, "changes_expired")
     assert restored.post(f"/tasks/{gone['id']}/restore").status_code == 200
     assert restored.task(title="new")["version"] > kept["version"]
-    # A session that has not refreshed since goes on.
+    # A session that has not refreshed since the backup continues.
     assert refresh(moved(app_on(config, target), idle), idle_csrf).status_code == 200
-    # The database of the backup does not know a token of later: it may have been stolen.
+    # The restored database does not know a later token, which it treats as stolen.
     response = refresh(moved(app_on(config, target), browser), csrf)
     assert_error(response, 401, "auth_revoked")
 

@@ -31,7 +31,7 @@ def toast(page: Page) -> Locator:
 
 
 class Held:
-    """Holds the requests to an address until they are let go."""
+    """Holds back the requests to an address until `let_go` is called."""
 
     def __init__(self, page: Page, address: str) -> None:
         self._page = page
@@ -69,7 +69,7 @@ def test_a_title_and_enter_add_one_task(page: Page) -> None:
     assert len(script(page, "return (await api.listTasks()).data")) == 2
 
 
-def test_a_task_takes_on_the_view_that_it_is_added_in(page: Page) -> None:
+def test_a_new_task_fits_the_view_that_it_is_added_in(page: Page) -> None:
     create_tasks(page, {"title": "Report", "tags": ["work"]})
     page.get_by_role("link", name="work 1").click()
     page.get_by_role("textbox", name="New task").fill("Call Bob")
@@ -100,7 +100,7 @@ def test_one_click_completes_a_task_before_the_answer(page: Page) -> None:
     expect(view(page, "Completed")).to_have_text("Completed 1")
 
 
-def test_a_refused_completion_is_undone_with_a_word(page: Page) -> None:
+def test_a_refused_completion_is_undone_with_a_message(page: Page) -> None:
     [task] = create_tasks(page, {"title": "Buy milk"})
     page.route("**/tasks/changes*", lambda route: route.abort())  # the page learns nothing more
     script(page, "await api.updateTask({ id }, { description: 'Oat' })", id=task["id"])
@@ -177,7 +177,7 @@ def test_an_edit_of_a_task_that_changes_meanwhile_loses_nothing(page: Page) -> N
     expect(editor.get_by_label("Title")).to_have_value("Call Eve")
 
 
-def test_filters_stand_in_the_address(page: Page) -> None:
+def test_the_address_contains_the_filters(page: Page) -> None:
     create_tasks(
         page,
         {"title": "Buy milk", "tags": ["errands"], "description": "from oats"},
@@ -269,7 +269,7 @@ def test_next_and_previous_keep_their_place_and_the_focus(page: Page) -> None:
         pytest.param("Pacific/Pago_Pago", ["Day 1", "Instant"], [], id="behind UTC by 11 hours"),
     ],
 )
-def test_today_and_overdue_are_those_of_the_browsers_zone(
+def test_today_and_overdue_follow_the_browsers_time_zone(
     open_tab: OpenTab, timezone: str, today: list[str], overdue: list[str]
 ) -> None:
     page = open_tab(timezone=timezone)
@@ -314,7 +314,7 @@ def test_a_second_tab_follows_within_five_seconds(page: Page, open_tab: OpenTab)
     assert statuses[-1] == 304
 
 
-def test_a_lost_connection_is_told_and_found_again(page: Page) -> None:
+def test_a_lost_connection_is_shown_until_it_is_back(page: Page) -> None:
     create_tasks(page, {"title": "Buy milk"})
     page.context.set_offline(True)
     checkbox(page, "Buy milk").click()
@@ -325,7 +325,7 @@ def test_a_lost_connection_is_told_and_found_again(page: Page) -> None:
     expect(page.locator("#banner")).to_be_hidden()
 
 
-def test_the_page_has_words_while_it_loads(page: Page) -> None:
+def test_the_page_says_that_it_is_loading(page: Page) -> None:
     held = Held(page, "**/tasks/changes*")
     page.reload()
     expect(page.locator("#empty")).to_have_text(re.compile("Loading your tasks …"))
@@ -351,7 +351,7 @@ def test_a_narrow_page_cuts_nothing_off(open_tab: OpenTab, width: int) -> None:
         page.locator("#email").click()
 
 
-def test_motion_is_only_for_those_who_want_it(page: Page) -> None:
+def test_the_page_respects_a_preference_for_reduced_motion(page: Page) -> None:
     create_tasks(page, {"title": "Buy milk"})
     row = page.locator("#list li")
     expect(row).to_have_css("animation-name", "appear")

@@ -1,4 +1,4 @@
-"""The example frontend's client keeps a session, and the page shows what becomes of it."""
+"""The example frontend's client keeps a session, and the page shows the session's state."""
 
 import json
 import time

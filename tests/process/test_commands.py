@@ -1,4 +1,4 @@
-"""The commands for operators do their work, answer in one line, and say so when they can't."""
+"""The commands for operators do their work and print one line, also when they fail."""
 
 import re
 import subprocess
@@ -43,7 +43,7 @@ def test_the_commands_are_listed_without_a_command(command: Command) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_has_a_help_of_its_own(command: Command, name: str) -> None:
+def test_each_command_has_its_own_help(command: Command, name: str) -> None:
     done = command(f"{name} --help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: python -m taskflow {name} [-h]")
@@ -73,7 +73,7 @@ def test_wrong_arguments_end_with_the_usage(
 @pytest.mark.parametrize(
     "email", ["nobody@example.com", "''", "\udcff@x"], ids=["unknown", "empty", "not UTF-8"]
 )
-def test_an_unknown_email_is_told_in_one_line(command: Command, name: str, email: str) -> None:
+def test_an_unknown_email_is_reported_in_one_line(command: Command, name: str, email: str) -> None:
     done = command(f"{name} {email}")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.startswith(f"taskflow: {name} failed: ")
@@ -82,7 +82,7 @@ def test_an_unknown_email_is_told_in_one_line(command: Command, name: str, email
 @pytest.mark.parametrize(
     "arguments", ["users", "reset-password a@b.example", "end-sessions a@b.example", "purge"]
 )
-def test_a_missing_database_is_told_in_one_line(arguments: str) -> None:
+def test_a_missing_database_is_reported_in_one_line(arguments: str) -> None:
     nowhere = f"postgresql://user:hunter2@127.0.0.1:{free_port()}/taskflow"
     done = run(f"python -m taskflow {arguments}", production_env(nowhere))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
@@ -114,7 +114,7 @@ def test_users_are_read_in_batches(
     assert emails == [alice.email, bob.email]
 
 
-def test_no_users_are_no_lines(command: Command) -> None:
+def test_users_prints_nothing_if_there_are_no_accounts(command: Command) -> None:
     done = command("users")
     assert (done.returncode, done.stdout) == (0, "")
 

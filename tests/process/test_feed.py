@@ -1,4 +1,4 @@
-"""The feed of changes converges under concurrent writes, because numbers are taken in the lock."""
+"""The feed of changes converges under concurrent writes, because a lock orders their numbers."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def feed(config: Config, alice: User) -> Feed:
     return Feed(config.database_url or "", alice.id, connect)
 
 
-def test_every_mirror_becomes_the_database(feed: Feed) -> None:
+def test_every_mirror_ends_equal_to_the_database(feed: Feed) -> None:
     for _ in range(ROUNDS):
         assert feed.run_round() == 0
     assert feed.answers[200] > 100
@@ -61,7 +61,7 @@ def read_number_early(sql: str) -> str:
     return sql
 
 
-def test_an_update_that_reads_its_number_before_the_lock_is_found_out(
+def test_an_update_that_reads_its_number_before_the_lock_is_detected(
     feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = queries._update_task_sql
@@ -71,7 +71,7 @@ def test_an_update_that_reads_its_number_before_the_lock_is_found_out(
     assert any(feed.run_round() for _ in range(ROUNDS))
 
 
-def test_a_trigger_that_reads_its_number_before_the_lock_is_found_out(
+def test_a_trigger_that_reads_its_number_before_the_lock_is_detected(
     feed: Feed, config: Config
 ) -> None:
     url = config.database_url or ""

@@ -1,4 +1,4 @@
-"""Metrics are counted without files, and nothing that befalls the disk fails a request."""
+"""Metrics are counted without files, so no trouble with the disk fails a request."""
 
 import os
 import shutil
@@ -56,7 +56,7 @@ def test_a_process_without_a_region_counts_for_itself() -> None:
 @pytest.mark.parametrize(
     ("label", "size"), [("", CELLS // 2), ("x" * (NAMES // 10), 1)], ids=["cells", "names"]
 )
-def test_what_has_no_room_is_lost_with_one_warning(
+def test_a_series_without_room_is_lost_with_one_warning(
     caplog: pytest.LogCaptureFixture, label: str, size: int
 ) -> None:
     figures = Figures()

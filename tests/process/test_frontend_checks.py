@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def page(open_tab: OpenTab) -> Page:
-    """Return a page with tasks, on a day of its own."""
+    """Return a page with tasks, on a fixed day."""
     page = open_tab()
     page.clock.set_fixed_time("2026-11-26T09:00:00Z")
     register(page)

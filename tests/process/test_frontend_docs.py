@@ -17,7 +17,7 @@ SIGN_IN = "await register('ann@example.com', 'correct horse battery');"
 
 @pytest.fixture
 def tab(open_tab: OpenTab) -> Page:
-    """Return a page of which the code uses nothing but its origin."""
+    """Return a page, of which the code uses only the origin."""
     tab = open_tab()
     tab.goto(tab.url.replace("/?", "/style.css?"))
     return tab
@@ -120,7 +120,7 @@ def test_the_queue_is_sent_once_the_network_is_back(tab: Page, service: Service)
         pytest.param("Pacific/Pago_Pago", [True, False, True, False], id="behind UTC"),
     ],
 )
-def test_a_plain_day_is_today_in_the_browsers_zone(
+def test_a_plain_day_is_today_in_the_browsers_time_zone(
     open_tab: OpenTab, service: Service, timezone: str, expected: list[bool]
 ) -> None:
     tab = open_tab(timezone=timezone)

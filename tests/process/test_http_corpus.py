@@ -1,4 +1,4 @@
-"""Valid and invalid requests get the same verdict from both workers, however they are cut."""
+"""Both workers agree on valid and invalid requests, however the bytes are split into pieces."""
 
 import contextlib
 import random
@@ -56,7 +56,7 @@ def send(port: int, pieces: list[bytes], *, ends: bool) -> list[Reply]:
     """Send pieces that arrive one by one, perhaps end our side, and return the answers."""
     with Wire(port) as wire:
         wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(ConnectionError):  # it was refused before it was whole
+        with contextlib.suppress(ConnectionError):  # the request was refused before its end
             for piece in pieces:
                 wire.sock.sendall(piece)
                 if len(pieces) < 10:

@@ -1,4 +1,4 @@
-"""The metrics are summed over the workers, few, and protected by a token."""
+"""The metrics are summed over the workers, have few series, and are protected by a token."""
 
 from collections.abc import Callable
 from typing import Any
@@ -60,7 +60,7 @@ def test_metrics_are_summed_over_workers_and_restarts(service: Service) -> None:
     assert samples["taskflow_db_pool_acquire_seconds_count",] >= 40
     assert samples["taskflow_db_pool_size",] == samples["taskflow_db_pool_idle",] >= 1
     assert samples["taskflow_db_pool_waiting",] == 0
-    # The counters of a killed worker stay; its connections are gone.
+    # The counters of a killed worker remain, and its connections no longer count.
     service.kill_a_worker()
     again = scrape(service.text("/metrics", TOKEN))
     assert again[requests, "POST", "/api/v1/tasks", "201"] == 20

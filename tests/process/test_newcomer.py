@@ -1,4 +1,4 @@
-"""The files that a newcomer meets first match the code, and mistakes get one line."""
+"""The files that a newcomer reads first match the code, and a mistake gets a one-line message."""
 
 import os
 import re
@@ -80,7 +80,7 @@ def test_app_py_reports_a_bad_database_url_in_one_line(
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run make as a terminal does, even if make runs the tests."""
+    """Run make as in a terminal, even if make itself runs the tests."""
     env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     return subprocess.run(["make", *arguments], cwd=ROOT, env=env, capture_output=True, text=True)
 

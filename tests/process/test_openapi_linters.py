@@ -1,4 +1,4 @@
-"""Two linters of OpenAPI documents find nothing in the service's."""
+"""Two linters of OpenAPI documents find no fault in the document of the service."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.support.service import ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 
-# Neither linter may report what it lints, or ask for a newer version of itself.
+# These variables stop the linters' telemetry, and their search for newer versions.
 QUIET = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "CI": "true"}
 LINTERS = {
     "spectral": ("npx", "spectral", "lint", "--fail-severity=hint", "--ruleset=spectral.yaml"),
@@ -27,7 +27,7 @@ NOTHING = {"spectral": "No results with a severity of 'hint' or higher found!\n"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the linters."""
+    """Return a folder with the linters."""
     folder = tmp_path_factory.mktemp("linters") / "linters"
     shutil.copytree(ROOT / "tests/process/openapi_linters", folder)
     done = run(folder, "npm", "ci")

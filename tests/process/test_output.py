@@ -1,4 +1,4 @@
-"""The service serves whatever becomes of its log lines, and each line stays whole."""
+"""The service serves even if its log can't be written, and each log line stays whole."""
 
 import json
 import os

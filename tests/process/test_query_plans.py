@@ -29,19 +29,19 @@ from tests.support.query_plans import (
 )
 from tests.support.service import ROOT
 
-USERS, TASKS = 1000, 1000  # tasks of each user, but for one
+USERS, TASKS = 1000, 1000  # tasks of each user, except one
 LIMIT = 20
 FEW = 10
-# A page that follows its index reads each task in a block of its own, and some levels of indexes.
+# A page that follows its index reads a block for each task, and some levels of indexes.
 PAGE_BLOCKS = LIMIT + 20
-# The other orders and filters read a user's own tasks, each in a block of its own.
+# The other orders and filters read a block for each of the user's tasks.
 USER_BLOCKS = TASKS + 40
 BUDGETS = ROOT / "docs/budgets.md"
 
 
 @pytest.fixture(scope="module")
 def app(empty_database: Callable[[], str]) -> Iterator[Flask]:
-    """An application on a full database, whose statements are explained."""
+    """Return an application on a full database that explains every statement."""
     environ = {"DATABASE_URL": empty_database(), "JWT_SECRET": SECRET, "MAX_TASKS_PER_USER": "2000"}
     environ |= {"RATE_LIMIT": "1000000/second", "AUTH_RATE_LIMIT": "1000000/second"}
     config = load_config(production=False, environ=environ)
@@ -64,7 +64,7 @@ def app(empty_database: Callable[[], str]) -> Iterator[Flask]:
 
 @pytest.fixture
 def database(app: Flask) -> ExplainingDatabase:
-    """The application's database, without plans yet."""
+    """Return the application's database, without plans yet."""
     found: ExplainingDatabase = app.extensions["taskflow"].database
     found.plans.clear()
     found.plan_cache_mode = "force_generic_plan"
@@ -84,13 +84,13 @@ def caller(app: Flask, email: str) -> Caller:
 
 @pytest.fixture
 def many(app: Flask) -> Caller:
-    """A user of a thousand tasks."""
+    """Return a user with a thousand tasks."""
     return caller(app, "700@example.com")
 
 
 @pytest.fixture
 def few(app: Flask) -> Caller:
-    """A user of ten tasks."""
+    """Return a user with ten tasks."""
     return caller(app, "10@example.com")
 
 
@@ -105,7 +105,7 @@ def walk(user: Caller, sort: str, filters: dict[str, Any], pages: int) -> None:
 
 
 def blocks_of(database: ExplainingDatabase) -> list[int]:
-    """Return what each statement read since the last call."""
+    """Return the blocks that each statement has read since the last call."""
     found = [plan.blocks for plan in database.plans]
     database.plans.clear()
     return found
@@ -262,7 +262,7 @@ def test_no_route_exceeds_its_budget(
 
 @pytest.fixture
 def sql(app: Flask) -> Callable[[str], Any]:
-    """Run SQL in the full database."""
+    """Return a function that runs SQL in the full database."""
     return lambda statement: run_sql(app.extensions["taskflow"].config.database_url, statement)
 
 

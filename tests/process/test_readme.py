@@ -57,7 +57,7 @@ def run_tour(steps: list[str], port: int, folder: Path) -> list[Any]:
 
 
 def comparable(text: str) -> list[Any]:
-    """Return the JSON values of a text, or its words, without what differs from run to run."""
+    """Return the JSON values of a text, or its words, without values that differ between runs."""
     values, rest = [], text.strip()
     while rest:
         try:
@@ -144,7 +144,7 @@ def test_the_configuration_page_shows_the_defaults() -> None:
 
 
 def as_shown(value: Any) -> str:
-    """Return how the page shows a default."""
+    """Return a default as the page shows it."""
     if value is True:
         return "on"
     return str(value) if value or value == 0 else "\N{EN DASH}"

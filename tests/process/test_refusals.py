@@ -1,4 +1,4 @@
-"""A request that the application never sees is answered as every other error of the service."""
+"""A request that the application never sees gets an answer like every other error."""
 
 import json
 import time
@@ -73,7 +73,7 @@ def test_a_refusal_to_head_has_no_body(service: Service) -> None:
     assert int(reply.headers["content-length"]) > 0
 
 
-def test_a_request_that_is_not_whole_in_time_gets_408(service: Service) -> None:
+def test_a_request_that_is_not_complete_in_time_gets_408(service: Service) -> None:
     started = time.monotonic()
     with Wire(service.port, request("POST", "/x", b"", "Content-Length: 5")) as half:
         half.sock.settimeout(20)
@@ -81,7 +81,7 @@ def test_a_request_that_is_not_whole_in_time_gets_408(service: Service) -> None:
             silent.sock.settimeout(20)
             [reply] = replies(half.sock.recv(65536))
             assert 9 < time.monotonic() - started < 15
-            assert silent.sock.recv(1) == b""  # it asked for nothing
+            assert silent.sock.recv(1) == b""  # no answer, because this client sent nothing
         assert half.sock.recv(1) == b""
     assert reply.status == 408
     assert error_of(reply)["code"] == "request_timeout"

@@ -1,4 +1,4 @@
-"""Reading requests out of pieces, and sending answers, without a server around them."""
+"""The server's parts read requests from pieces, and send answers; no server runs here."""
 
 import random
 import socket
@@ -59,7 +59,7 @@ def sized(length: object, body: bytes = b"") -> bytes:
         pytest.param(CHUNKED + b"0\r\nX: y\r\n", id="half-the-trailers"),
     ],
 )
-def test_a_request_that_can_become_whole_is_waited_for(data: bytes) -> None:
+def test_the_reader_waits_for_the_rest_of_an_incomplete_request(data: bytes) -> None:
     assert reader(data).next_request() is None
 
 
@@ -92,7 +92,7 @@ def test_bytes_that_cannot_become_a_request_are_refused_at_once(
         reader(data).next_request()
 
 
-def test_more_chunking_than_body_is_too_large() -> None:
+def test_a_body_with_too_much_chunking_is_refused() -> None:
     made = reader(CHUNKED)
     for _ in range(MAX_CHUNKING // 8010):
         made.feed(b"0" * 7999 + b"1\r\na\r\n")
@@ -131,7 +131,7 @@ def test_a_request_keeps_its_head_while_its_body_is_awaited() -> None:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """The server's and the client's side of a connection."""
+    """Return the server's and the client's side of a connection."""
     server, client = socket.socketpair()
     server.setblocking(False)
     with server, client:
@@ -168,7 +168,7 @@ def test_a_client_that_reads_nothing_is_given_up(
 
 
 @pytest.mark.parametrize("with_body", [True, False], ids=["get", "head"])
-def test_a_last_answer_says_its_length_and_that_it_closes(with_body: bool) -> None:
+def test_a_last_answer_has_its_length_and_closes_the_connection(with_body: bool) -> None:
     data = encode("400 Bad Request", [("X", "y")], b"{}", with_body=with_body)
     head, _, body = data.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\nX: y\r\n")

@@ -1,4 +1,4 @@
-"""The server starts only with what it honours, and says in one line what it does not."""
+"""The server starts only with settings that it honours, and names any other in one line."""
 
 import json
 import re

@@ -224,7 +224,7 @@ def cores_of(workers: list[int]) -> list[set[int]]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait up to ten seconds: a worker may be slow to get where it should be."""
+    """Wait up to ten seconds until a condition holds, because a worker may start slowly."""
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline
@@ -349,7 +349,7 @@ def test_waiting_connections_are_served_when_the_process_stops(
         time.sleep(0.5)  # until the worker has the signal
         worker.resume()
         assert [conn.getresponse().status for conn in waiting[:served]] == [200] * served
-        with pytest.raises(ConnectionError):  # reset, if it came before the socket was closed
+        with pytest.raises(ConnectionError):  # a reset, if the connect came before the close
             service.get("/health/live")
     assert "Exception" not in "".join(service.stop())
 

@@ -168,7 +168,7 @@ def test_a_wrong_setting_is_logged_as_an_error_and_not_as_an_outage(
 
 @contextmanager
 def proxy(url: str, refusal: Callable[[Startup], str | None]) -> Iterator[StartupProxy]:
-    """Run a proxy, which a process that has met no proxy yet connects to."""
+    """Run a proxy on a new port, about which this process has not learnt anything yet."""
     found = StartupProxy(url, refusal)
     yield found
     found.close()
@@ -190,7 +190,7 @@ def test_a_server_that_refuses_start_up_options_is_served_without_them(
         assert run(procfile("release"), production_env(found.url)).returncode == 0
         del found.startups[:]
         use(caller(create_app(settings)))
-        # Asked twice with options, since a server that is starting up may refuse anything once.
+        # The service tries options twice, since a server that starts up may refuse anything once.
         assert ["options" in startup for startup in found.startups] == [True, False, True]
         database = Database(settings)
         assert database.query(SETTINGS, {}) == [("UTC", "5s")]
@@ -217,7 +217,9 @@ def test_a_server_that_ignores_start_up_options_is_noticed(config: Config) -> No
         assert len(found.startups) == 3
 
 
-def test_another_refusal_teaches_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_for_another_reason_does_not_give_up_the_options(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refusals = ["password authentication failed for user", "the database system is starting up"] * 2
 
     def refusal(_startup: Startup) -> str | None:
@@ -230,7 +232,7 @@ def test_another_refusal_teaches_nothing(config: Config, monkeypatch: pytest.Mon
             database.execute("SELECT 1", {})
         with pytest.raises(ServiceError, match="database_unavailable"):
             database.execute("SELECT 1", {})
-        refusals = ["the database system is starting up"]  # over when it is tried without
+        refusals = ["the database system is starting up"]  # over by the second attempt
         assert database.query(SETTINGS, {}) == [("UTC", "5s")]
         [*_, last] = found.startups
         assert "options" in last

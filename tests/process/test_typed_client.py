@@ -28,7 +28,7 @@ def project(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "tests/process/typed_client", folder)
     run(folder, "npm", "ci")
     document = f"http://127.0.0.1:{service.port}/openapi.json"
-    # By default it makes fields with a default required in a request's body.
+    # By default, the generator makes a body's fields required even if they have a default.
     optional = "--default-non-nullable=false"
     run(folder, "npx", "openapi-typescript", document, "--output", "openapi.ts", optional)
     (folder / "errors").write_text(run(folder, "npx", "tsc", status=2))

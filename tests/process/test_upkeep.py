@@ -1,4 +1,4 @@
-"""The release renews what earlier versions or an operator's SQL have left behind."""
+"""The release updates stored values that earlier versions or an operator's SQL left out of date."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,7 +38,7 @@ def test_the_release_renews_the_keys_of_emails(
     assert release(config) == UP_TO_DATE
 
 
-def test_the_release_leaves_accounts_apart_whose_emails_fall_together(
+def test_the_release_keeps_accounts_apart_whose_emails_have_become_equal(
     app: Flask, sql: Callable[..., Any], config: Config
 ) -> None:
     first = User(app, "ann@xn--mnchen-3ya.example")

@@ -1,4 +1,4 @@
-"""Steps in the example frontend that several tests take."""
+"""Steps in the example frontend that several tests share."""
 
 from typing import Any, Protocol
 
@@ -79,7 +79,7 @@ def script(page: Page, code: str, **values: Any) -> Any:
 
 
 def create_tasks(page: Page, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
-    """Create tasks behind the page's back, wait until the page shows the last, and return them."""
+    """Create tasks by the API, wait until the page shows the last one, and return the tasks."""
     created = script(
         page,
         """

@@ -1,8 +1,9 @@
 """A load whose clients record how a request ended without an answer.
 
 `refused`: the listener was closed. `closed`: a kept-alive connection ended without a byte of an
-answer. A client may repeat such a request if the service did nothing for it. `dropped`: the same on
-a new connection. `broken`: the answer is incomplete. The last two are failures of the service.
+answer. A client may repeat these two if the service did nothing for them. `dropped`: a new
+connection ended without a byte of an answer. `broken`: the answer is incomplete. The last two are
+failures of the service.
 """
 
 import time
@@ -17,7 +18,7 @@ REFUSED_PAUSE = 0.2  # seconds, so that a client does not ask a stopped service 
 
 
 class Caller(Client):
-    """A client that records its requests without an answer."""
+    """A client that records its requests that got no answer."""
 
     def __init__(self, port: int, token: str | None = None) -> None:
         super().__init__(port, token)
@@ -55,7 +56,7 @@ def _ending(error: str, kept: bool) -> str:
 
 
 class Callers(Load):
-    """A load from such clients."""
+    """A load whose clients are `Caller`s."""
 
     client_class = Caller
 

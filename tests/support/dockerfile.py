@@ -1,4 +1,4 @@
-"""A Dockerfile, carried out in folders that are roots of Debian, without a container engine."""
+"""A builder that carries out a Dockerfile in Debian root folders, without a container engine."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def read_context(folder: Path) -> set[str]:
 
 
 def copy_into(source: Path, target: Path) -> None:
-    """Copy a file or a folder, which keep their modes and belong to root."""
+    """Copy a file or a folder; the copy keeps the modes and belongs to root."""
     if source.is_dir():
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, target, symlinks=True, ignore=ignored, dirs_exist_ok=True)

@@ -2,5 +2,5 @@
 
 import os
 
-# CI runs the drills in their short form; they prove the same promises.
+# CI runs short drills, which check the same promises.
 SHORT = os.environ.get("DRILLS") == "short"

@@ -1,4 +1,4 @@
-"""A WSGI application that answers with the request that it got, to compare servers."""
+"""A WSGI application that returns the request that it received, for comparisons of servers."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

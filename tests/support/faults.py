@@ -51,7 +51,7 @@ def recovered(record: Record, since: float) -> Callable[[], bool]:
 def assert_loads_kept(
     loads: tuple[Load, Load], primary: Postgres, figures: Any, **more: Any
 ) -> None:
-    """Assert the same for the clients without and with Idempotency-Keys."""
+    """Assert what `assert_kept` does for two loads: without and with Idempotency-Keys."""
     for load in loads:
         record, findings = load.record, look_for(load.record, primary.url())
         figures(record, findings, **more)

@@ -1,4 +1,4 @@
-"""Writers of one user's tasks, and mirrors that follow the feed of changes meanwhile."""
+"""Writers that change one user's tasks, and mirrors that follow the feed at the same time."""
 
 import random
 import threading
@@ -18,7 +18,7 @@ from tests.support.mirrors import Mirror, Send
 CLIENTS, OPERATORS, MIRRORS = 5, 3, 4
 EXPECTED = {200, 201, 204, 403, 404, 503}
 LARGEST_PAGE = 7
-KEPT = 60  # tasks; the oldest is deleted for another
+KEPT = 60  # tasks; then each new one replaces the oldest
 ROUND = 1.0  # seconds
 KILL_EVERY = 0.15  # seconds
 KILL_ONE = """
@@ -45,7 +45,7 @@ def _text(moment: datetime | None) -> str | None:
 class Feed:
     """Writers and mirrors of a user, which work in rounds.
 
-    `connect` returns a function that sends requests as the user, for each thread one.
+    Each thread calls `connect`, which returns a function that sends requests as the user.
     """
 
     def __init__(self, url: str, user_id: str, connect: Callable[[], Send]) -> None:
@@ -59,7 +59,7 @@ class Feed:
         self._stop = threading.Event()
 
     def run_round(self, seconds: float = ROUND) -> int:
-        """Let all write and follow for a while, and return how many mirrors differ at the end."""
+        """Run writers and mirrors for a while, and return how many mirrors differ at the end."""
         self._stop.clear()
         with ThreadPoolExecutor(CLIENTS + OPERATORS + MIRRORS + 1) as pool:
             running = [pool.submit(self._write, client) for client in self._clients]

@@ -12,8 +12,8 @@ from tests.support.service import free_port
 class Balancer:
     """HAProxy on a port of its own, which names each instance `s` and its port.
 
-    A request that finds no connection goes to another instance. If the router is `told` where to
-    send requests (`set server … state ready`), it tries that instance once, and no other.
+    A request goes to another instance if the first one refuses the connection. A router that is
+    `told` where to send requests (`set server … state ready`) tries only that instance, and once.
     """
 
     def __init__(self, ports: list[int], told: bool = False) -> None:
@@ -51,14 +51,14 @@ backend instances
         return is_up(self.admin, port)
 
     def remove(self) -> None:
-        """Stop it, and delete its files."""
+        """Stop HAProxy, and delete its files."""
         self._process.terminate()
         self._process.wait(10)
         shutil.rmtree(self.folder)
 
 
 def command(admin: Path, line: str) -> str:
-    """Send a command to HAProxy's admin socket, and return the answer, empty if it is not up."""
+    """Send a command to HAProxy's admin socket, and return the answer, or "" if it is down."""
     with socket.socket(socket.AF_UNIX) as sock:
         try:
             sock.connect(str(admin))

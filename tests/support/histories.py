@@ -133,6 +133,6 @@ class Recorder:
 
     def _note(self, kind: str, called: float, status: int, *rest: Any) -> None:
         if status == UNKNOWN and kind in ("get", "count"):
-            return  # it changes nothing, and tells nothing
+            return  # a read without an answer changes nothing, and says nothing
         returned = FOREVER if status == UNKNOWN else time.monotonic()
         self.history.append(Operation(called, returned, kind, status, *rest))

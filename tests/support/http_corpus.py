@@ -1,7 +1,7 @@
-"""Requests, valid and not, with the answers that a server owes them.
+"""Valid and invalid requests, with the answers that they have to get.
 
-The cases are those of gunicorn's own corpus (tests/requests in its repository), of RFC 9110 and
-RFC 9112, and what else is often sent to a port by mistake.
+The cases come from gunicorn's own corpus (tests/requests in its repository), from RFC 9110 and
+RFC 9112, and from bytes of other protocols that often reach a port by mistake.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Case(NamedTuple):
     data: bytes
     answers: tuple[bytes, ...] = ()
     refused: bool = False
-    cut_off: bool = False  # it could still become valid: only its end refuses it
+    cut_off: bool = False  # the request is only incomplete, so it is refused at its end
 
 
 def get(target: bytes = b"/", fields: bytes = b"", version: bytes = b"HTTP/1.1") -> bytes:

@@ -1,4 +1,4 @@
-"""Small PNG files: the browser's encoder is fast, and makes files of twice the size."""
+"""A PNG encoder for small files: those of the browser's fast encoder are twice as large."""
 
 import struct
 import zlib

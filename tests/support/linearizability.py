@@ -1,4 +1,4 @@
-"""A check whether a concurrent history is linearizable: explained by some order of its operations.
+"""A check that a concurrent history is linearizable: that some order of operations explains it.
 
 The search is Wing and Gong's (Testing and Verifying Concurrent Objects, 1993), with Lowe's memory
 of what has been tried. Each operation takes effect at some moment between its call and its return.
@@ -55,7 +55,7 @@ def is_linearizable(history: list[Operation], model: Model, initial: State) -> b
 
 
 class Task(NamedTuple):
-    """A task: its text, and its version or, after an unknown outcome, what it is above."""
+    """A task: its text, and its version or, after an unknown outcome, a lower bound of it."""
 
     value: Any
     version: int
@@ -69,7 +69,7 @@ class Task(NamedTuple):
 
 
 def task_model(state: Task | None, operation: Operation) -> Iterable[Task | None]:
-    """Yield the states of one task after an operation; None is a task that is not there."""
+    """Yield the states of one task after an operation; None is a task that does not exist."""
     if state is None:
         yield from _without_task(operation)
         return

@@ -50,7 +50,7 @@ class Record:
 
 
 class Client:
-    """A client with one keep-alive connection, which it opens again when it was closed."""
+    """A client with one keep-alive connection, which the client reopens after it was closed."""
 
     def __init__(self, port: int, token: str | None = None) -> None:
         self.port, self.token = port, token
@@ -95,7 +95,7 @@ class Client:
 
 
 class Load:
-    """A number of clients, each a user, which read and write as fast as they are answered."""
+    """Clients, each a user of its own, that read and write as fast as they get answers."""
 
     client_class = Client
 
@@ -181,7 +181,7 @@ class Load:
             self.record.updated[task_id] = text
             self.record.unsure.discard(task_id)
         else:
-            self.record.unsure.add(task_id)  # it may have been committed all the same
+            self.record.unsure.add(task_id)  # the update may have been committed nevertheless
 
 
 @dataclass

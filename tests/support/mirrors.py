@@ -9,7 +9,7 @@ Send = Callable[..., tuple[int, Any]]  # method, path below /api/v1 and body: st
 
 @dataclass
 class Mirror:
-    """A copy of the tasks by id, and the token to go on with."""
+    """A copy of the tasks by id, and the token of the next page."""
 
     send: Send
     tasks: dict[str, Any] = field(default_factory=dict)
@@ -19,7 +19,7 @@ class Mirror:
     def apply_page(self, limit: int = 100) -> bool:
         """Apply the next page, and return whether there is more.
 
-        The page is asked for again while the database is away.
+        Requests the page again while the database is away.
         """
         since = f"&since={self.token}" if self.token else ""
         status, page = 503, None

@@ -1,4 +1,4 @@
-"""The service with a fault that MUTANT names, for gunicorn: the checker has to find it."""
+"""The service with a fault that the checker has to find; the variable MUTANT names the fault."""
 
 import io
 import logging.config
@@ -18,7 +18,7 @@ STALE_SECONDS = 0.2
 
 
 def read_stale(inner: Wsgi) -> Wsgi:
-    """Answer reads of a task with an answer that is a moment old."""
+    """Answer reads of a task from a cache, with an answer that may be 0.2 seconds old."""
     cache: dict[str, tuple[float, list[Any], list[bytes]]] = {}
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

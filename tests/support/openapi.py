@@ -20,7 +20,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 
 def follow(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    """Return a component if an object of the document refers to one, or else the object."""
+    """Return the component that an object refers to, or the object if it is not a reference."""
     while "$ref" in node:
         kind, name = node["$ref"].removeprefix("#/components/").split("/")
         node = document["components"][kind][name]
@@ -60,5 +60,5 @@ def matches(document: dict[str, Any], path: str, response: TestResponse) -> None
 
 
 def validate_content(document: dict[str, Any], value: Any, content: dict[str, Any]) -> None:
-    """Assert that a value is as the schema of a media type object says."""
+    """Assert that a value matches the schema of a media type object."""
     validate({**document, "x-schema": content["schema"]}, value, "x-schema")

@@ -1,8 +1,8 @@
-"""A platform's deploy, as git's post-receive hook runs it in a folder of its own.
+"""A platform's deploy, which git's post-receive hook runs in the platform's folder.
 
 The folder holds `config.json` (environment, ports and router of the app) and a release for each
-commit. The program prints when each step began and ended. A release that does not become healthy
-leaves the one before it in place.
+commit. The program prints when each step began and ended. If a release does not become healthy, the
+release before it continues to serve.
 """
 
 import contextlib
@@ -68,7 +68,7 @@ class Release:
 
     @property
     def port(self) -> int:
-        """Return the port of its `web` process."""
+        """The port of the release's `web` process."""
         return int((self.folder / "port").read_text())
 
     def is_healthy(self) -> bool:
@@ -82,7 +82,7 @@ class Release:
         return False
 
     def route(self, state: str) -> None:
-        """Tell the router to send it requests (`ready`) or not (`maint`)."""
+        """Tell the router to send requests to this release (`ready`) or not (`maint`)."""
         command(self.router, f"set server instances/s{self.port} state {state}")
         if state == "ready":
             wait_for(lambda: is_up(self.router, self.port), PATIENCE)

@@ -28,12 +28,12 @@ SETTINGS = {
     "max_connections": "60",
     "wal_level": "replica",
     "hot_standby": "on",
-    "fsync": "off",  # the processes crash here, the machine does not
+    "fsync": "off",  # drills crash processes, not the machine
 }
 
 
 def as_server_user() -> dict[str, Any]:
-    """Return subprocess's arguments for the user of PostgreSQL, which is never root."""
+    """Return arguments that make `subprocess` run as PostgreSQL's user, which is never root."""
     if os.geteuid() != 0:
         return {}
     try:

@@ -50,7 +50,7 @@ class Group:
         return next(folder / name for folder in self._folders if (folder / name).exists())
 
     def write_launcher(self, path: Path) -> None:
-        """Write a program that runs the next program of its name on the PATH in the group."""
+        """Write a script that runs, in the group, the next program on the PATH with its name."""
         enter = "\n".join(f"echo $$ > {folder}/cgroup.procs" for folder in self._folders)
         path.write_text(f'#!/bin/sh\n{enter}\nPATH=${{PATH#*:}}\nexec {path.name} "$@"\n')
         path.chmod(0o755)

@@ -29,7 +29,7 @@ INSERT INTO refresh_tokens (session_id) SELECT id FROM sessions, generate_series
 """
 
 
-# By number, not by user, so that the tasks of a user lie scattered, as in production.
+# Tasks are inserted in turns of all users, so that a user's tasks are scattered, as in production.
 INSERT_TASKS = """
 SELECT setseed(0.5);
 
@@ -121,7 +121,7 @@ def without_indexes(url: str) -> Iterator[None]:
 
 
 class ExplainingDatabase(Database):
-    """A database that explains each statement, takes back what that did, and runs it.
+    """A database that explains each statement, rolls that back, and then runs the statement.
 
     Prepared statements are explained with the generic plan that they have in production, unless
     `plan_cache_mode` is `force_custom_plan`.

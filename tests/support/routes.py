@@ -1,4 +1,4 @@
-"""Valid requests for every route, which a test makes invalid in one point."""
+"""Valid requests for every route, each of which a test makes invalid in one respect."""
 
 from io import BytesIO
 from typing import Any
@@ -33,7 +33,7 @@ BODILESS = [
 
 
 def brief(value: Any) -> str:
-    """Return a short name for a case: the value that it sends."""
+    """Return a short name for a test case, made from the value that the case sends."""
     return ascii(value)[:50]
 
 

@@ -22,7 +22,8 @@ from tests.support.credentials import SECRET
 ROOT = Path(__file__).parent.parent.parent
 
 
-# Whose threads wait for slow clients: in front of it, a buffering router keeps those promises.
+# gthread's threads wait for slow clients. With gthread, a buffering router has to keep the promises
+# about slow clients.
 GTHREAD = os.environ.get("WEB_WORKER") == "gthread"
 buffered_only = pytest.mark.skipif(GTHREAD, reason="gunicorn's gthread waits for slow clients")
 
@@ -35,7 +36,7 @@ def free_port() -> int:
 
 
 def production_env(database_url: str, **changes: str) -> dict[str, str]:
-    """Return a platform's environment, with the virtual environment on its PATH."""
+    """Return an environment as on a platform, with the virtual environment on its PATH."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     settings = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET, "PGSSLMODE": "disable"}
     unlimited = {"RATE_LIMIT": "1000000/second", "AUTH_RATE_LIMIT": "1000000/second"}
@@ -52,7 +53,7 @@ def procfile(process: str, folder: Path = ROOT) -> str:
 
 
 def run(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command in the shell, and return it when it has ended."""
+    """Run a command in the shell to its end, and return the result."""
     return subprocess.run(
         command, shell=True, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
     )

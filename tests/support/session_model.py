@@ -1,4 +1,4 @@
-"""A model of refresh tokens, their owner and a thief, whose every trace can be walked.
+"""A model of refresh tokens, their owner and a thief, small enough to walk every trace.
 
 Time is in seconds. A rule takes the server's tokens, the token that is presented and the time, and
 returns the tokens afterwards and the token of the answer, or None where it ends the session.
@@ -40,7 +40,7 @@ def present(tokens: Tokens, number: int, now: int) -> tuple[Tokens, int] | None:
 def present_without_late_answers(
     tokens: Tokens, number: int, now: int
 ) -> tuple[Tokens, int] | None:
-    """Apply the service's rule, except that all that was made after a token dies with its reuse."""
+    """Apply the service's rule, except that a token's reuse kills every later token at once."""
     return _present(tokens, number, now, keeps_handed_out=False)
 
 
@@ -161,7 +161,7 @@ Steps = Callable[[World, Rule], Iterator[Successor]]
 def find_trace(
     start: World, steps: Steps, rule: Rule, depth: int, is_wrong: Callable[[World | None], bool]
 ) -> tuple[Trace | None, int]:
-    """Return the shortest trace to a wrong world, or None, and how many worlds were met.
+    """Return the shortest trace to a wrong world, or None, and the number of different worlds.
 
     Walks every trace of `depth` steps; worlds that differ only in names and in old ages are one.
     """
@@ -181,7 +181,7 @@ def find_trace(
 
 
 def _canonical(world: World) -> object:
-    """Return what matters of a world: ages instead of times, and names in order."""
+    """Return a world's canonical form: ages instead of times, and tokens numbered in order."""
     names = {token.number: place for place, token in enumerate(world.tokens.chain)}
 
     def age(time: int | None) -> int | None:

@@ -1,7 +1,7 @@
 """Requests that two HTTP parsers may read differently, each with a hidden request inside.
 
-The next request on the connection has the correlation id `after`. The hidden request has `hidden`,
-and must never be answered.
+The next request on the connection has the correlation id `after`. The hidden request has the id
+`hidden`, and must never be answered.
 """
 
 import json

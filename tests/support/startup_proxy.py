@@ -15,9 +15,9 @@ Startup = dict[str, str]
 
 
 class StartupProxy:
-    """Passes on connections whose start-up message `refusal` has no objection to.
+    """Passes on a connection unless `refusal` refuses its start-up message.
 
-    `refusal` returns the text of an error, or None, and may change the message.
+    `refusal` returns the text of an error, or None to accept the message, which it may change.
     """
 
     def __init__(self, database_url: str, refusal: Callable[[Startup], str | None]) -> None:

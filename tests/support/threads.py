@@ -8,7 +8,7 @@ from werkzeug.test import TestResponse
 
 
 def at_once(calls: Sequence[Callable[[], TestResponse]]) -> list[TestResponse]:
-    """Run calls at the same time, each in a thread of its own, and return the answers."""
+    """Run calls at the same time, each in its own thread, and return the answers."""
     barrier = Barrier(len(calls))
 
     def run(call: Callable[[], TestResponse]) -> TestResponse:

@@ -1,4 +1,4 @@
-"""HTTP as bytes: requests on a socket, the answers on it, and the output of the service."""
+"""HTTP as bytes: requests to a socket, the answers from it, and the output of the service."""
 
 import contextlib
 import json
@@ -38,7 +38,10 @@ class Reply:
         return f"{self.status} of {self.cid}{complaint and f' ({complaint})'}"
 
     def complaint(self) -> str:
-        """Say what is wrong with it, as far as one can tell without the request."""
+        """Return a description of what is wrong with the answer, or "" if nothing seems wrong.
+
+        Finds only faults that show without the request.
+        """
         if self.cid is None:
             return f"{self.status} without a correlation id"
         if self.status < 400 or (self.status < 500 and not self.body):  # none in answer to HEAD
@@ -125,7 +128,7 @@ class Wire:
 
 
 def ask(port: int, data: bytes) -> list[Reply]:
-    """Send requests on a connection of their own, and return the answers."""
+    """Send requests on a new connection, and return the answers."""
     with Wire(port, data) as wire:
         return replies(wire.rest())
 
@@ -169,7 +172,7 @@ class Crowd:
 
 
 class Output:
-    """The output of the service, read at once, since a full pipe would block it."""
+    """The output of the service, read continuously, since a full pipe would block the service."""
 
     def __init__(self, service: Service) -> None:
         self.service = service

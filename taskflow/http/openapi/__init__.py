@@ -80,7 +80,8 @@ class SchemaPlugin(MarshmallowPlugin):
 
 def _schema_name(schema: type[Schema]) -> str:
     name = resolver(schema)
-    # flask-smorest describes its own pagination. A schema without a name is no component.
+    # flask-smorest would add its own pagination, which no route uses. Without a name, a schema does
+    # not become a component.
     return "" if name == "PaginationMetadata" else name
 
 

@@ -64,7 +64,7 @@ COOKIES = {
 }
 CORRELATION_ID = {
     "X-Correlation-ID": {
-        "description": "The request's id in the logs: the one that it came with, or a new one.",
+        "description": "The request's id in the logs: the one that the client sent, or a new one.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
     }
 }
@@ -78,7 +78,7 @@ RATE_LIMIT = {
         "schema": {"type": "integer"},
     },
     "X-RateLimit-Reset": {
-        "description": "The time when the limit starts anew, in epoch seconds.",
+        "description": "The time when the limit is reset, in epoch seconds.",
         "schema": {"type": "integer"},
     },
 }
@@ -104,7 +104,7 @@ def security_schemes(names: CookieNames) -> dict[str, Any]:
             "type": "apiKey",
             "in": "cookie",
             "name": names.access,
-            "description": "The access token of a session. Changes need `X-CSRF-Token` too.",
+            "description": "The access token of a session. Unsafe methods need `X-CSRF-Token` too.",
         },
         "metricsAuth": {
             "type": "http",
@@ -120,7 +120,8 @@ def security_schemes(names: CookieNames) -> dict[str, Any]:
     }
 
 
-# RFC 9110's phrases, which Python 3.13 has too; a client's names must not depend on the Python.
+# The phrases of RFC 9110, as in Python 3.13. Names in generated clients must not depend on the
+# version of Python.
 _PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 

@@ -1,7 +1,8 @@
-"""An apispec plugin that completes each operation by what its route declares.
+"""An apispec plugin that completes each operation with the declaration of its route.
 
-It adds the operation's name, authentication, errors, and the headers of every answer. Headers and
-the parameters of headers and paths become components, because many operations have them.
+The plugin adds the operation's name, authentication, errors, and the headers of every answer.
+Headers, and the parameters in headers and paths, become components, because many operations share
+them.
 """
 
 from typing import Any
@@ -44,7 +45,7 @@ class DeclarationPlugin(BasePlugin):
         parameters: list[Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Share the parameters of a path."""
+        """Turn the parameters of a path into components."""
         if parameters:
             parameters[:] = map(self._share_parameter, parameters)
 
@@ -67,7 +68,7 @@ class DeclarationPlugin(BasePlugin):
             self._complete_responses(operation, declaration)
 
     def _complete_parameters(self, operation: Operation) -> None:
-        # flask-smorest would put a view's own parameters in the place of its query's.
+        # flask-smorest would replace the parameters of a view's query by the view's own.
         parameters = [*operation.get("parameters", ()), *operation.pop("headers", ())]
         if "csrf_failed" in operation["x-error-codes"]:
             parameters.append(CSRF_TOKEN)
@@ -89,7 +90,8 @@ class DeclarationPlugin(BasePlugin):
     def _share_parameter(self, parameter: Any) -> Any:
         """Return the name of the component that a parameter has become, or the parameter.
 
-        A parameter of a query, or another one of the same name, remains as it is.
+        A parameter of a query remains as it is, as does one that differs from the component of the
+        same name.
         """
         name, shared = parameter["name"], self._components.parameters
         if parameter["in"] not in ("header", "path"):
@@ -99,7 +101,10 @@ class DeclarationPlugin(BasePlugin):
         return name if shared[name] == parameter else parameter
 
     def _share_header(self, name: str, header: dict[str, Any]) -> Any:
-        """Return the name of the component that a header has become, or another's description."""
+        """Return the name of the component that a header has become, or the header.
+
+        A header that differs from the component of the same name remains as it is.
+        """
         shared = self._components.headers
         if name not in shared:
             self._components.header(name, header)

@@ -1,4 +1,4 @@
-// Starts Swagger UI, which needs this service's CSRF token and the browser's color scheme.
+// Starts Swagger UI, and gives it this service's CSRF token and the browser's color scheme.
 "use strict";
 
 const SAFE_METHODS = ["GET", "HEAD", "OPTIONS"];
@@ -11,7 +11,7 @@ function csrfToken() {
 function addCsrfToken(request) {
   const token = csrfToken();
   const isOwn = new URL(request.url, location.href).origin === location.origin;
-  const method = request.method ?? "GET"; // the request for the document names none
+  const method = request.method ?? "GET"; // the request for the document has no method
   if (token && isOwn && !SAFE_METHODS.includes(method.toUpperCase())) {
     request.headers["X-CSRF-Token"] ||= token; // the form of an operation has a field for it too
   }
