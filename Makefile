@@ -21,7 +21,7 @@ test-quick: .venv/installed ## Run the tests that start no service
 coverage: ## Run the tests, and print which lines and branches they reach
 	@PYTEST_ADDOPTS='--cov --cov-report=' $(MAKE) --no-print-directory test coverage-report
 
-coverage-report: .venv/installed ## Print what the last run under coverage has reached
+coverage-report: .venv/installed ## Print the results of the last coverage run again
 	@$(BIN)/coverage report --skip-covered --show-missing
 	@$(BIN)/coverage json --quiet -o - | $(BIN)/python -c '$(TOTALS)'
 
@@ -36,7 +36,7 @@ lint: .venv/installed ## Run ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-audit: .venv/installed ## Look for known vulnerabilities in what the service imports
+audit: .venv/installed ## Look for known vulnerabilities in the packages that the service uses
 	$(PIP) pip-audit==2.10.1
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r requirements.txt
 
@@ -49,12 +49,12 @@ audit: .venv/installed ## Look for known vulnerabilities in what the service imp
 
 # The interpreter is a link to a file that is older than these, so only its presence counts.
 .venv/run-installed: requirements.txt requirements-run.txt | .venv/bin/python
-	@echo 'Installing what running needs into .venv (about 30 s the first time) …'
+	@echo 'Installing the packages that the service needs into .venv (about 30 s the first time) …'
 	@$(PIP) -r requirements-run.txt
 	@touch $@
 
 .venv/installed: requirements.txt requirements-run.txt requirements-dev.txt | .venv/bin/python
-	@echo 'Installing what tests need into .venv (about a minute the first time) …'
+	@echo 'Installing the packages that the tests need into .venv (about a minute the first time) …'
 	@$(PIP) -r requirements-dev.txt
 	@touch .venv/run-installed $@
 

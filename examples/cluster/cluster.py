@@ -2,9 +2,9 @@
 
 The commands start the cluster, show its status, kill a part, and stop it. `start` starts only the
 parts that are not running, so it also brings back a killed part. Each part has a folder with its
-data and its `log`, and the processes with this working folder are the part. The configuration files
-are those beside this file; each port is the usual one + 10,000. The programs come from Debian:
-etcd-server, haproxy, patroni, pgbouncer and postgresql.
+data and its `log`; every process whose working folder is in that folder belongs to the part. The
+configuration files are beside this file, and each port is the usual one + 10,000. The programs come
+from Debian: etcd-server, haproxy, patroni, pgbouncer and postgresql.
 """
 
 import argparse

@@ -82,7 +82,7 @@ addEventListener("beforeunload", (event) => list.keepsDraft() && event.preventDe
 let timer = 0;
 let failures = 0;
 
-/** Read what has changed, and again after a while. Hidden tabs wait until they are looked at. */
+/** Read what has changed, and repeat that after a while. A hidden tab waits until it is visible. */
 async function follow() {
   clearTimeout(timer);
   const mine = tasks;

@@ -45,20 +45,20 @@ export class Editor {
     return Object.keys(this.#changes()).length > 0;
   }
 
-  /** Ask what is to become of the draft. */
+  /** Ask whether to discard the draft. */
   warn() {
     this.#alert.textContent = UNSAVED;
     this.#button("discard").hidden = false;
     this.#button("discard").focus();
   }
 
-  /** Tell that the task is another one by now. */
+  /** Show that the task was changed or deleted elsewhere. */
   follow() {
     const current = this.tasks().get(this.id);
     if (current?.version === this.task.version) return;
     if (!current) this.#alert.textContent = GONE;
     else if (this.isDirty()) this.#alert.textContent = STALE;
-    else this.#fill(current); // nothing of this draft is lost
+    else this.#fill(current); // there is no draft that could be lost
     this.#button("current").hidden = !current || current.version === this.task.version;
   }
 
@@ -107,7 +107,7 @@ export class Editor {
   async #save() {
     const changes = this.#changes();
     if (Object.keys(changes).length) {
-      // After the page has told of another version, saving goes on from that one.
+      // Once the form has reported a newer version, the user saves on top of that version.
       const told = !this.#button("current").hidden;
       const version = told ? this.tasks().get(this.id)?.version : this.task.version;
       try {
@@ -117,7 +117,7 @@ export class Editor {
         this.#alert.textContent = STALE;
         this.tasks()
           .sync()
-          .catch(() => {}); // brings the other version, which `follow` tells of
+          .catch(() => {}); // reads the newer version, which `follow` then reports
         return;
       }
     }

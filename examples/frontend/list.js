@@ -1,5 +1,5 @@
 /**
- * The list of tasks, and what its user does to them.
+ * The list of tasks, and the actions of the user on them.
  *
  * @import { ApiError, NewTask, Task } from "./taskflow.js"
  * @import { Tasks } from "./tasks.js"
@@ -54,7 +54,7 @@ export class List {
 
   // Drafts
 
-  /** Return whether there is a draft, after asking what is to become of it. */
+  /** Return whether there is a draft, and ask whether to discard it. */
   keepsDraft() {
     if (!this.#editor?.isDirty()) return false;
     this.#editor.warn();
@@ -71,7 +71,7 @@ export class List {
     this.#editor = null;
   }
 
-  // What is shown
+  // Rendering
 
   /** @param {Asked} asked */
   render(asked) {
@@ -87,7 +87,7 @@ export class List {
     $("clear").hidden = !completed;
     $("clear").textContent = `Clear ${completed} completed`;
     const isFiltered = Boolean(tag || q || priority);
-    const none = q ? `No task matches ${quote(q)}.` : "No task is like this.";
+    const none = q ? `No task matches ${quote(q)}.` : "No task matches these filters.";
     const words = ready ? (isFiltered ? none : nothing) : "Loading your tasks …";
     $("empty").firstElementChild.textContent = words;
     $("show-all").hidden = !ready || !isFiltered;
@@ -105,7 +105,7 @@ export class List {
     const row = /** @type {HTMLElement | null} */ (focused.closest("#list > li"));
     const place = row ? [...$("list").children].indexOf(row) : -1;
     const edited = this.#editor;
-    // The edited row stays, whatever becomes of its task.
+    // The edited row stays, even if its task is no longer on this page.
     if (edited && !rows.some(({ id }) => id === edited.id))
       rows.splice(edited.place, 0, edited.task);
     show(
@@ -134,7 +134,7 @@ export class List {
     $("pager").hidden = last === 1;
     const to = Math.min(number * PAGE, found);
     $("range").textContent = `${(number - 1) * PAGE + 1}–${to} of ${found}`;
-    // Not disabled, which would lose the focus.
+    // Not `disabled`, because a disabled button loses the focus.
     $("previous").ariaDisabled = String(number === 1);
     $("next").ariaDisabled = String(number === last);
     $("previous").value = number - 1;
@@ -144,11 +144,11 @@ export class List {
   #turn(/** @type {HTMLButtonElement} */ button) {
     if (button.ariaDisabled === "true") return;
     this.page.go(addressWith({ page: button.value }));
-    clearTimeout(this.#scrolling); // only later, so that a second click hits the button too
+    clearTimeout(this.#scrolling); // scroll later, so that a second click still hits the button
     this.#scrolling = setTimeout(() => $("heading").scrollIntoView({ block: "nearest" }), 500);
   }
 
-  // What happens to tasks
+  // Actions
 
   /** Add a task that is shown in the current view. @param {string} title */
   async #add(title) {
@@ -176,7 +176,7 @@ export class List {
     const act = button?.dataset.act;
     if (act === "toggle") this.#toggle(task);
     else if (act === "delete" && detail < 2)
-      this.#delete(task); // a second click hits the next task
+      this.#delete(task); // not again for a double click, whose second click hits the next task
     else if (act === "edit" || target.matches(".title")) this.#edit(task.id);
   }
 
@@ -232,13 +232,13 @@ export class List {
     this.render(readAddress());
   }
 
-  /** Wait for a write, and tell why it was refused. */
+  /** Wait for a write, and say why if it is refused. */
   async #tellRefusal(/** @type {string} */ words, /** @type {Promise<unknown>} */ write) {
     try {
       await write;
     } catch (caught) {
       const error = /** @type {ApiError} */ (caught);
-      if (!this.page.isLoggedIn()) return; // the session has ended, which the page tells
+      if (!this.page.isLoggedIn()) return; // the session has ended, and the page says so
       say(`${words} ${describe(error)}`);
       if (error.name !== "ApiError") throw error; // a bug in this page
       this.page.follow(); // shows what the task is now
@@ -249,7 +249,7 @@ export class List {
 const rowOf = (/** @type {string} */ id) =>
   $("list").querySelector(`[data-key="${CSS.escape(id)}"]`);
 
-/** Focus a row's control; without the row, the one that took its place. */
+/** Focus a control in a row, or in the row that took its place. */
 function focusRow(/** @type {string | undefined} */ id, place = 0, act = "toggle") {
   const rows = $("list").children;
   const row = rowOf(id ?? "") ?? rows[Math.min(place, rows.length - 1)];
@@ -278,7 +278,7 @@ function fillRow(/** @type {HTMLElement} */ row, /** @type {Task} */ task) {
   );
 }
 
-/** Return what stands below a title, as pairs of a class and words. @param {Task} task */
+/** Return the facts below a title, as pairs of a class and a text. @param {Task} task */
 function factsOf(task) {
   const facts = [];
   const due = dueOf(task);

@@ -1,5 +1,5 @@
 /**
- * What every part of the page uses: its elements, its address, forms and their errors, messages,
+ * Helpers for every part of the page: its elements, its address, forms and their errors, messages,
  * and lists that keep their elements.
  *
  * @import { ApiError } from "./taskflow.js"
@@ -16,7 +16,7 @@ export const $ = (id) => document.getElementById(id);
 /** Return a copy of a template's element. @param {string} id @returns {any} */
 export const copyOf = (id) => $(id).content.firstElementChild.cloneNode(true);
 
-/** Quote a title, whose direction stays its own. @param {string} text */
+/** Quote a title, and keep its own text direction. @param {string} text */
 export const quote = (text) => `“\u2068${text}\u2069”`;
 
 /** @template {keyof HTMLElementTagNameMap} T @param {T} tag @param {object} properties */
@@ -38,7 +38,7 @@ export function readAddress() {
   return asked;
 }
 
-/** Return this address with changes; it keeps parameters of others. @param {object} changes */
+/** Return this address with changes; other parameters stay. @param {object} changes */
 export function addressWith(changes) {
   const params = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries({ page: "1", ...changes })) {
@@ -116,7 +116,7 @@ let timer = 0;
 let lastUndo = null;
 
 /**
- * Show a message for a while, and a button to undo what it tells of.
+ * Show a message for a while, with a button that undoes the reported action if `undo` is given.
  *
  * @param {string} text @param {(() => unknown) | null} [undo]
  */

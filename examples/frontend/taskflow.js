@@ -34,7 +34,7 @@
 const TIMEOUT = 30_000; // milliseconds
 const REFRESHABLE = new Set(["auth_missing", "auth_expired", "auth_invalid"]);
 
-/** A failed request. Test `code`, which never changes; it is `network_error` without an answer. */
+/** A failed request. Compare `code`, which never changes; `network_error` means no answer. */
 export class ApiError extends Error {
   /** @param {number} status @param {ErrorBody} body @param {number | null} [retryAfter] */
   constructor(status, { code, message, details = [], correlationId }, retryAfter = null) {
@@ -201,8 +201,8 @@ export class TaskFlow {
   }
 
   /**
-   * Return the changes after `since`, from the beginning without it, or null if nothing has changed
-   * since the answer with this ETag.
+   * Return the changes after `since`, or all tasks without `since`. Return null if nothing has
+   * changed since the answer with this ETag.
    *
    * @param {{ since?: string, limit?: number }} [query] @param {string | null} [etag]
    * @returns {Promise<Changes & { etag: string | null } | null>}
@@ -212,7 +212,7 @@ export class TaskFlow {
   }
 
   /**
-   * Return the numbers of tasks, or null if nothing has changed since the answer with this ETag.
+   * Return the counts of tasks, or null if nothing has changed since the answer with this ETag.
    *
    * @param {string | null} [etag] @returns {Promise<Summary & { etag: string | null } | null>}
    */

@@ -1,6 +1,6 @@
 /**
- * The tasks of a user as the page knows them: a mirror of the service's tasks that follows the feed of
- * changes, and shows a change before the service has confirmed it. Filters and days are here too.
+ * The page's copy of the user's tasks. It follows the feed of changes, and shows a change before the
+ * service has confirmed it. Filters and days are here too.
  *
  * @import { ApiError, NewTask, Ref, Summary, Task, TaskFields, TaskFlow } from "./taskflow.js"
  * @typedef {{ view: string, tag: string, priority: string, q: string, sort: string }} Filter
@@ -67,7 +67,7 @@ export class Tasks {
       const writes = this.#writes;
       const page = await this.#changes();
       if (!page) break;
-      // The page may be older than the answer to a write that came since.
+      // This page of changes may be older than the answer to a write that came meanwhile.
       if (writes !== this.#writes) continue;
       for (const task of page.changed) this.#known.set(task.id, task);
       for (const id of page.deleted) this.#known.delete(id);
@@ -102,7 +102,7 @@ export class Tasks {
   }
 
   /**
-   * Save the fields of a form, which shows the version that it read.
+   * Save the fields of a form, if the task still has the version that the form shows.
    *
    * @param {Ref} task @param {Partial<TaskFields>} fields
    */
@@ -136,7 +136,7 @@ export class Tasks {
     return ids;
   }
 
-  /** Restore deleted tasks, in the time that the rate limit takes. @param {string[]} ids */
+  /** Restore deleted tasks, and wait where the rate limit requires it. @param {string[]} ids */
   async restore(ids) {
     for (const id of ids) {
       try {
@@ -170,7 +170,7 @@ export class Tasks {
     this.#writes++;
     this.onChange();
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.sync().catch(() => {}), SETTLE); // the poll tells of errors
+    this.#timer = setTimeout(() => this.sync().catch(() => {}), SETTLE); // the poll reports errors
   }
 
   /**
@@ -218,8 +218,9 @@ const isDay = (/** @type {string} */ due) => due.length === 10;
 /**
  * Return the day and the time on which a task is due in the browser's own zone.
  *
- * A plain day is that day wherever one is, and is over when it is over there. The service's filters
- * and its count of overdue tasks take a plain day in UTC, so the page does not use them.
+ * A plain day is the same day in every zone, and ends when that day ends where the user is. The
+ * service's filters and its count of overdue tasks take a plain day in UTC, so the page does not use
+ * them.
  *
  * @param {Task} task
  */
