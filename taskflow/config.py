@@ -16,7 +16,7 @@ from psycopg2.extensions import parse_dsn
 
 from taskflow.http.origins import is_origin
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 DEVELOPMENT_SECRET = "dev-secret"  # noqa: S105 (published on purpose, refused in production)
 RATE = (r"[1-9][0-9]{0,11}/(second|minute|hour|day)", "a rate such as 100/minute")
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")

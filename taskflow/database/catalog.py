@@ -10,7 +10,6 @@ from taskflow.config import Config
 from taskflow.database.connection import Connector
 
 SCHEMA = Path(__file__).parent.parent.parent / "schema.sql"
-_SECONDS = 60  # for a statement
 _SCRATCH = "taskflow_expected"  # a PostgreSQL schema that is never committed
 
 # Every object of our tables, with a definition that leaves out the schema's name.
