@@ -50,15 +50,16 @@ def encode(status: str, headers: Headers, body: bytes, *, with_body: bool) -> by
     return "\r\n".join(lines).encode("latin-1") + (body if with_body else b"")
 
 
-def send(client: socket.socket, data: bytes) -> None:
-    """Send an answer, and wait a bounded time for a client that takes it slowly.
+def send(client: socket.socket, data: memoryview) -> memoryview:
+    """Send as much of an answer as the client takes now, and return the rest.
 
-    Raises `OSError` if the client is gone or too slow.
+    Raises `OSError` if the client is gone.
     """
-    sent = 0
     with contextlib.suppress(BlockingIOError):
-        sent = client.send(data)
-    if sent < len(data):
-        client.settimeout(max(SEND_SECONDS, len(data) / SLOWEST))
-        client.sendall(data[sent:])
-        client.setblocking(False)
+        return data[client.send(data) :]
+    return data
+
+
+def seconds_to_take(size: int) -> float:
+    """Return how many seconds a client may need for so many bytes of an answer."""
+    return max(SEND_SECONDS, size / SLOWEST)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from selectors import EVENT_READ
+from selectors import EVENT_READ, EVENT_WRITE
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,15 +21,15 @@ from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.http.message import Request
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
-from server.answers import Outbox, encode, send
+from server.answers import Outbox, encode, seconds_to_take, send
 from server.checks import find_problem
 from server.framing import BodyTooLarge, RequestReader, copy_settings
 from server.settings import Settings
 
 REQUEST_SECONDS = 10  # for a request to arrive completely
 PIECE = 64 * 1024  # bytes that are read at a time
-LARGE = 64 * 1024  # bytes; smaller incomplete requests do not count towards MAX_HELD
-MAX_HELD = 32 * 1024 * 1024  # bytes of large incomplete requests in a worker
+LARGE = 64 * 1024  # bytes; smaller incomplete requests and answers do not count towards MAX_HELD
+MAX_HELD = 32 * 1024 * 1024  # bytes of large incomplete requests and answers in a worker
 MAX_DRAINED = 64 * 1024  # bytes that a client may send after the last answer
 
 Action = Callable[[], None]
@@ -62,7 +62,7 @@ class Worker(ThreadWorker):
     def enqueue_req(self, conn: TConn) -> None:
         """Start to read the next request of a connection."""
         if conn.parser is None:
-            conn.parser = self._make_reader(conn)
+            conn.parser, conn.rest = self._make_reader(conn), memoryview(b"")
         action = None if conn.parser.is_empty else self._take(conn, None)
         if action := action or self._read(conn):
             action()
@@ -122,9 +122,9 @@ class Worker(ThreadWorker):
                 conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _make_room(self) -> None:
-        """Refuse the longest-waiting large request, if all of them together hold too much."""
-        large = [conn for conn in self.pending_conns if conn.parser.size > LARGE]
-        if sum(conn.parser.size for conn in large) > MAX_HELD:
+        """End the longest wait for a large request or answer, if all of them hold too much."""
+        large = [conn for conn in self.pending_conns if _held_bytes(conn) > LARGE]
+        if sum(map(_held_bytes, large)) > MAX_HELD:
             self._time_out(large[0])
 
     def _dispatch(self, conn: TConn, request: Request) -> None:
@@ -147,10 +147,10 @@ class Worker(ThreadWorker):
 
     # Connections that wait or close. These methods run in the main thread too.
 
-    def _wait(self, conn: TConn, seconds: float, callback: Any) -> None:
+    def _wait(self, conn: TConn, seconds: float, callback: Any, event: int = EVENT_READ) -> None:
         conn.timeout = time.monotonic() + seconds
         self.pending_conns.append(conn)
-        self.poller.register(conn.sock, EVENT_READ, partial(callback, conn))
+        self.poller.register(conn.sock, event, partial(callback, conn))
 
     def _end_wait(self, conn: TConn) -> None:
         self.poller.unregister(conn.sock)
@@ -166,19 +166,37 @@ class Worker(ThreadWorker):
 
     def _time_out(self, conn: TConn) -> None:
         self._end_wait(conn)
-        if conn.parser.is_empty:
+        if conn.rest or conn.parser.is_empty:
             self._close(conn)
         else:
             self._refuse(conn, 408, "Timeout")
 
     def _finish(self, conn: TConn, keep: bool) -> None:
-        """Close a connection after an answer, or wait for its next request."""
-        if not keep:
+        """Close a connection after an answer, or wait for its next request.
+
+        The client must have taken all of the answer first.
+        """
+        if conn.rest:
+            conn.keep = keep
+            self._wait(conn, seconds_to_take(len(conn.rest)), self._send_rest, EVENT_WRITE)
+            self._make_room()
+        elif not keep:
             self._linger(conn)
         elif not conn.parser.is_empty:
             self.enqueue_req(conn)
         else:
             self._keep(conn)
+
+    def _send_rest(self, conn: TConn, client: socket.socket) -> None:
+        try:
+            conn.rest = send(client, conn.rest)
+        except OSError:  # the client is gone
+            self._end_wait(conn)
+            self._close(conn)
+            return
+        if not conn.rest:
+            self._end_wait(conn)
+            self._finish(conn, conn.keep)
 
     def _keep(self, conn: TConn) -> None:
         seconds = self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER
@@ -219,9 +237,9 @@ class Worker(ThreadWorker):
         keep = False
         try:
             data, wants_more = self._answer(conn, request)
-            send(conn.sock, data)
+            conn.rest = send(conn.sock, memoryview(data))
             keep = wants_more
-        except OSError:  # the client is gone or too slow
+        except OSError:  # the client is gone
             self.log.debug("Closing a connection whose client does not take the answer")
         except Exception:
             self.log.exception("Error answering a request")
@@ -246,7 +264,8 @@ class Worker(ThreadWorker):
     def _cap_keepalive(self, deadline: float) -> None:
         super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout, deadline)
+            if not conn.rest:  # an answer is finished
+                conn.timeout = min(conn.timeout, deadline)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Start or stop to accept; a worker that stops first empties the kernel's queue."""
@@ -261,6 +280,11 @@ class Worker(ThreadWorker):
                 if taken == self.nr_conns:  # the queue is empty
                     break
             listener.close()
+
+
+def _held_bytes(conn: TConn) -> int:
+    """Return the size of a connection's incomplete request and of its unsent answer."""
+    return int(conn.parser.size) + len(conn.rest)
 
 
 def build_worker_class(settings: Settings) -> type[Worker]:

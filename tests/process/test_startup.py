@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from itertools import chain
 from pathlib import Path
 from threading import Thread
@@ -22,7 +22,7 @@ import pytest
 
 from taskflow.config import VERSION, Config, ConfigError, load_config
 from taskflow.database.connection import connection_parameters
-from tests.support.credentials import SECRET
+from tests.support.credentials import PASSWORD, SECRET
 from tests.support.database import run_sql
 from tests.support.service import (
     ROOT,
@@ -44,6 +44,7 @@ PRODUCTION = {"DATABASE_URL": "postgresql://db.example/taskflow", "JWT_SECRET": 
         pytest.param("DATABASE_URL", "", id="DATABASE_URL-empty"),
         ("DATABASE_URL", "mysql://db/taskflow"),
         ("DATABASE_URL", "postgresql://u:p%zz@db/taskflow"),
+        ("DATABASE_URL", "postgresql://u:p@ssword@db/taskflow"),
         ("DATABASE_URL", "postgresql://db:99999999/taskflow"),
         ("DATABASE_URL", "postgresql://db/taskflow?sslmode=bogus"),
         ("DATABASE_URL", "postgresql://db/taskflow?connect_timeout=abc"),
@@ -389,3 +390,31 @@ def test_silent_clients_do_not_delay_other_requests(config: Config) -> None:
         assert time.monotonic() - started < 15
         for sock in stalled:
             sock.close()
+
+
+@buffered_only
+def test_clients_that_do_not_read_their_answers_delay_no_other_request(config: Config) -> None:
+    with serving(config.database_url or "", WEB_THREADS="4") as service, ExitStack() as stack:
+        credentials = {"email": "unread@example.com", "password": PASSWORD}
+        _, session, _ = service.request("POST", "/api/v1/auth/register", credentials)
+        bearer = {"Authorization": f"Bearer {session['accessToken']}"}
+        tasks = [{"title": "x", "description": "😀" * 2000}] * 40
+        for _ in range(12):
+            service.request("POST", "/api/v1/tasks/batch", {"create": tasks}, bearer)
+        path = "/api/v1/tasks/changes?limit=500"
+        request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer['Authorization']}"
+        unread = []
+        for _ in range(8):
+            sock = stack.enter_context(socket.socket())
+            sock.settimeout(30)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", service.port))
+            sock.sendall(f"{request}\r\n\r\n".encode())
+            unread.append(sock)
+        time.sleep(2)  # until the threads have answered
+        started = time.monotonic()
+        assert service.get("/api/v1/tasks/summary", **bearer)[0] == 200
+        assert time.monotonic() - started < 2
+        response = HTTPResponse(unread[0])  # that reads late, and still gets all of its answer
+        response.begin()
+        assert len(json.loads(response.read())["changed"]) == 480
