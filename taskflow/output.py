@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 MAX_LINE = select.PIPE_BUF  # bytes, with the newline: 4,096 on Linux
 MAX_WAITING = 4 * 1024 * 1024  # bytes of lines that wait for a slow reader
@@ -37,16 +37,18 @@ class StdoutHandler(logging.Handler):
         self._has_warned = False
         self._reported_at = float("-inf")
 
-    def createLock(self) -> None:  # noqa: N802 (the name is logging's)
-        """Create no lock around `emit`.
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Emit a record that passes the filters, without the lock that `logging` would hold.
 
         A write releases the GIL. Threads that wait for the lock meanwhile cost up to a tenth of a
         GET.
         """
-        self.lock = None
+        passed = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._drainer: threading.Thread | None = None
@@ -68,9 +70,17 @@ class StdoutHandler(logging.Handler):
     def _put(self, line: bytes) -> None:
         if self._is_safe and not self._waiting and self._send(line):
             return
-        with self._lock:
+        with self._locked():
             if self._waiting or not self._send(line):
                 self._wait(line)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.acquire()
+        try:
+            yield
+        finally:
+            self.release()
 
     def _send(self, line: bytes) -> bool:
         """Return False if a line has to wait; otherwise it was written, or lost as unwritable."""
@@ -99,15 +109,18 @@ class StdoutHandler(logging.Handler):
         self._waiting_bytes += len(line)
         if self._drainer is None:
             self._drainer = threading.Thread(target=self._drain, name="log", daemon=True)
-            self._drainer.start()
+            try:
+                self._drainer.start()
+            except RuntimeError:  # no more threads are allowed; a later line tries again
+                self._drainer = None
 
     def _drain(self) -> None:
-        while self._waiting:
+        while self._drainer:
             _wait_for_room(self._fd, 1)
             self._send_waiting()
 
     def _send_waiting(self) -> None:
-        with self._lock:
+        with self._locked():
             while self._waiting:
                 line = self._waiting.popleft()
                 self._waiting_bytes -= len(line)
@@ -163,9 +176,9 @@ def _writer(fd: int | None) -> tuple[int, Callable[[bytes], int]]:
 
 
 def _keeps_lines_whole(fd: int) -> bool:
-    """Return whether lines that several threads write at the same time do not mix."""
+    """Return whether several threads can write lines at the same time, without waiting."""
     mode = os.fstat(fd).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+    return stat.S_ISREG(mode) or (stat.S_ISFIFO(mode) and not os.get_blocking(fd))
 
 
 def _refuse(_data: bytes) -> int:
