@@ -143,7 +143,11 @@ BEGIN
     )
     INSERT INTO deleted_tasks (user_id, id, version, task)
     SELECT OLD.user_id, OLD.id, change_number, to_jsonb(OLD)
-    FROM former;
+    FROM former
+    ON CONFLICT (user_id, id) DO UPDATE
+    SET version = EXCLUDED.version, deleted_at = EXCLUDED.deleted_at, task = EXCLUDED.task;
+    DELETE FROM deleted_tasks
+    WHERE user_id = NEW.user_id AND id = NEW.id;
   END IF;
   IF (NEW.title, NEW.description) IS DISTINCT FROM (OLD.title, OLD.description) THEN
     NEW.title_words = NULL;
@@ -220,4 +224,4 @@ CREATE TABLE schema_migrations (
 INSERT INTO schema_migrations (name, digest) VALUES
   ('0001_initial', 'c7db9edd58a26612f5b278273b45c525a08dde1035f064da8a54f99a0caa0c1f'),
   ('0002_fewer_indexes', 'be010dd88d16c317db602a630a57984cdf822f5d35d53cb38bc88c6e92507e8b'),
-  ('0003_change_numbers', '106efbe3cf92219c15aadaa26fba96ec26b20ed7dd0005372dd42c2eb102885c');
+  ('0003_change_numbers', '1504903071aef9a9e7fa204d02c1551c189ead4441d6f93f5ddf8929f54efe80');

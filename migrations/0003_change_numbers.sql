@@ -54,7 +54,11 @@ BEGIN
     )
     INSERT INTO deleted_tasks (user_id, id, version, task)
     SELECT OLD.user_id, OLD.id, change_number, to_jsonb(OLD)
-    FROM former;
+    FROM former
+    ON CONFLICT (user_id, id) DO UPDATE
+    SET version = EXCLUDED.version, deleted_at = EXCLUDED.deleted_at, task = EXCLUDED.task;
+    DELETE FROM deleted_tasks
+    WHERE user_id = NEW.user_id AND id = NEW.id;
   END IF;
   IF (NEW.title, NEW.description) IS DISTINCT FROM (OLD.title, OLD.description) THEN
     NEW.title_words = NULL;

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from uuid import UUID
 
 from taskflow.database import Row
 from taskflow.errors import ServiceError
@@ -10,8 +9,7 @@ from taskflow.http.context import Caller
 from taskflow.http.fields import is_uuid
 from taskflow.tasks import sync_queries
 from taskflow.tasks.cursors import Position, decode_cursor, encode_cursor
-
-_FIRST_ID, _LAST_ID = str(UUID(int=0)), str(UUID(int=2**128 - 1))
+from taskflow.tasks.sync_queries import FIRST_ID, LAST_ID
 
 
 class Place(NamedTuple):
@@ -26,7 +24,7 @@ class Place(NamedTuple):
     base: int | None
 
 
-BEGINNING = Place(0, _FIRST_ID, None)
+BEGINNING = Place(0, FIRST_ID, None)
 
 
 class Changes(NamedTuple):
@@ -57,7 +55,7 @@ def list_changes(
         raise ServiceError("changes_expired")
     page = [(version, task_id, json) for *_, version, task_id, json in rows[:limit] if task_id]
     has_more = len(rows) > limit
-    next_place = Place(number, _LAST_ID, number)
+    next_place = Place(number, LAST_ID, number)
     if has_more:
         base = number if place.base is None else place.base
         next_place = Place(page[-1][0], page[-1][1], base)

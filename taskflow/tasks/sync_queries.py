@@ -1,11 +1,14 @@
 """The SQL of the feed of changes, the summary and restored tasks, one statement a function."""
 
+from uuid import UUID
+
 from taskflow.database import Row
 from taskflow.database.sql import LIVE_SESSION
 from taskflow.http.context import Caller, components
 from taskflow.tasks.sql import task_json
 
 KEPT_DAYS = 30  # how long deleted tasks are kept
+FIRST_ID, LAST_ID = str(UUID(int=0)), str(UUID(int=2**128 - 1))
 
 # The identity of the database's history. A restored backup differs from its original in at least
 # one part. In the order of the parts, these change them: initdb, the recovery of a base backup, a
@@ -20,12 +23,16 @@ WHERE datname = current_database()
 _LIST_CHANGES = f"""
         /* list_changes */
         SELECT users.change_number, ({_HISTORY}),
-               users.purged_number > GREATEST(%(base)s::integer, %(version)s::integer)
+               users.purged_number > COALESCE(%(base)s::integer, 0)
+               -- The deletions of one batch have the same version, and a page may end among them.
+               AND (users.purged_number, '{LAST_ID}'::uuid)
+                   > (%(version)s::integer, %(id)s::uuid)
                OR EXISTS (
                  SELECT 1
                  FROM deleted_tasks
                  WHERE user_id = users.id
-                   AND version > GREATEST(%(base)s::integer, %(version)s::integer)
+                   AND (version, id) > (%(version)s::integer, %(id)s::uuid)
+                   AND version > COALESCE(%(base)s::integer, 0)
                    AND deleted_at <= now() - {KEPT_DAYS} * interval '1 day'
                ),
                page.version, page.id, page.json

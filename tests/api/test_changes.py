@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from taskflow.commands.purge import purge
+from taskflow.config import Config
 from tests.support.assertions import assert_error
 from tests.support.mirrors import Mirror
 from tests.support.users import User
@@ -194,6 +196,35 @@ def test_a_token_from_before_purged_deletions_has_expired(
     alice.delete(f"/tasks/{tasks[1]['id']}")
     mirror.catch_up()
     assert mirror.tasks == tasks_of(alice)
+
+
+@pytest.mark.parametrize("is_purged", [False, True], ids=["kept", "purged"])
+def test_a_token_in_the_middle_of_a_batch_of_deletions_expires(
+    alice: User, sql: Callable[..., Any], config: Config, is_purged: bool
+) -> None:
+    """All deletions of a batch have the same version."""
+    tasks = [alice.task() for _ in range(3)]
+    before = token_of(alice)
+    alice.post("/tasks/batch", {"delete": [{"id": task["id"]} for task in tasks]})
+    token = alice.get(f"{CHANGES}?since={before}&limit=1").json["nextSince"]
+    whole = token_of(alice)
+    age_deletions(sql, days=31)
+    if is_purged:
+        purge(config)
+    assert_error(alice.get(f"{CHANGES}?since={token}"), 410, "changes_expired")
+    assert alice.get(f"{CHANGES}?since={whole}").json["deleted"] == []
+
+
+def test_a_task_that_is_moved_back_and_forth_is_in_one_feed(
+    alice: User, sql: Callable[..., Any], app: Flask
+) -> None:
+    bob, task = User(app, "bob@example.com"), alice.task()
+    mirrors = {user: mirror_of(user) for user in (alice, bob)}
+    for owner in (bob, alice, bob, alice):
+        sql("UPDATE tasks SET user_id = %s", owner.id)
+        for user, mirror in mirrors.items():
+            mirror.catch_up()
+            assert list(mirror.tasks) == ([task["id"]] if user is owner else [])
 
 
 def test_a_token_of_an_undone_history_is_refused(alice: User, sql: Callable[..., Any]) -> None:
