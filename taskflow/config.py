@@ -156,6 +156,8 @@ class _Environment:
             parts = parse_dsn(url or "")
         except ProgrammingError:  # the error's text may quote the password
             raise ConfigError("DATABASE_URL can't be parsed") from None
+        if "@" in str(parts.get("host", "")):  # the end of the password, which would be logged
+            raise ConfigError("DATABASE_URL must have its password percent-encoded")
         ports = str(parts.get("port", "")).split(",")
         if not all(re.fullmatch(r"[0-9]{0,5}", port) for port in ports):
             raise ConfigError("DATABASE_URL must have a numeric port")

@@ -21,7 +21,7 @@ REGIONS = 128  # workers at a time, including those that stop; an unused region 
 CELLS = 8192  # numbers in a region
 NAMES = 128 * 1024  # bytes in a region for the names of its series
 _REGION = CELLS * 8 + NAMES
-_NAMES_USED, _CELLS_USED, _FIRST = 0, 1, 2  # cells
+_NAMES_USED, _FIRST = 0, 1  # cells
 
 
 class Series(NamedTuple):
@@ -55,11 +55,11 @@ class Region:
         Another process that reads at the same time sees the whole series or nothing of it.
         """
         line = json.dumps([*series, size]).encode() + b"\n"
-        names, used = int(self.cells[_NAMES_USED]), int(self.cells[_CELLS_USED]) or _FIRST
+        names = int(self.cells[_NAMES_USED])
+        used = _FIRST + sum(size for _, _, size in self.series())
         if names + len(line) > NAMES or used + size > CELLS:
             return None
         self._names[names : names + len(line)] = line
-        self.cells[_CELLS_USED] = used + size
         self.cells[_NAMES_USED] = names + len(line)
         return used
 

@@ -6,7 +6,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from taskflow.auth.canonical import canonical_email, canonical_password, fold
+from taskflow.auth.canonical import canonical_password, fold, keys_of_email
 
 # OWASP Password Storage Cheat Sheet: 19 MiB, two passes, one lane.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -30,8 +30,10 @@ def is_guessable(password: str, email: str) -> bool:
     A guessable password is one of these words, in any case, with at most four other characters
     around it in all (OWASP ASVS 5.0, 6.2.11).
     """
-    text, address = canonical_password(password), canonical_email(email)
-    words = {_SERVICE_NAME, fold(email.strip()), address, address.rpartition("@")[0]}
+    text = canonical_password(password)
+    words = {_SERVICE_NAME, fold(email.strip())}
+    for key in keys_of_email(email):
+        words |= {key, key.rpartition("@")[0]}
     return any(
         fold(text[before : len(text) - after]) in words
         for before in range(_EXTRA_CHARACTERS + 1)

@@ -86,9 +86,8 @@ def main() -> None:
     config = load_config_or_exit(production=True)
     logging.disable()  # the command prints its own line
     try:
-        answer = COMMANDS[name].run(config, **options)
+        if answer := COMMANDS[name].run(config, **options):
+            print(answer, flush=True)
     except Exception as error:
         reason = " ".join(str(error.__cause__ or error).split())
         sys.exit(f"taskflow: {name} failed: {reason}")
-    if answer:
-        print(answer)

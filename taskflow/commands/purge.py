@@ -34,17 +34,22 @@ RETURNING 1
 # the change number of a client with `purged_number`.
 FORGET_DELETED_TASKS = f"""
 /* purge */
-WITH old AS (
-  SELECT user_id, id
-  FROM deleted_tasks
-  WHERE deleted_at <= now() - {KEPT_DAYS} * interval '1 day'
-  LIMIT %(batch)s
-), owners AS (
+WITH owners AS (
   SELECT id
   FROM users
-  WHERE id IN (SELECT user_id FROM old)
-  ORDER BY id
+  WHERE id IN (
+    SELECT user_id
+    FROM deleted_tasks
+    WHERE deleted_at <= now() - {KEPT_DAYS} * interval '1 day'
+  )
+  LIMIT %(batch)s
   FOR NO KEY UPDATE SKIP LOCKED
+), old AS (
+  SELECT user_id, deleted_tasks.id
+  FROM deleted_tasks
+  JOIN owners ON owners.id = user_id
+  WHERE deleted_at <= now() - {KEPT_DAYS} * interval '1 day'
+  LIMIT %(batch)s
 ), forgotten AS (
   DELETE FROM deleted_tasks
   USING old, owners

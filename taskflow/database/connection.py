@@ -172,12 +172,16 @@ class Connector:
             conn = self._open_without_options()
         except psycopg2.OperationalError:
             raise refusal from None
-        with contextlib.suppress(psycopg2.OperationalError):
+        try:
             again = self._open_with_options()
-            if _has_options(again):
-                conn.close()
-                return again
-            again.close()
+        except psycopg2.OperationalError as error:
+            if not _PASSING.search(str(error)):
+                _WITHOUT_OPTIONS.add(self._key)
+            return conn
+        if _has_options(again):
+            conn.close()
+            return again
+        again.close()
         _WITHOUT_OPTIONS.add(self._key)
         return conn
 

@@ -26,7 +26,12 @@ _LOCKED = ("55P03", "40P01")  # lock_not_available, deadlock_detected
 
 # While a migration waits for a table, other statements queue behind it, so it must not wait long.
 _BEGIN = "BEGIN; SET LOCAL lock_timeout = '3s';\n"
-_LOCK = "BEGIN; SELECT pg_advisory_xact_lock(hashtext('taskflow.schema'))"
+# A role may have a default that would end the transaction, and its lock, while migrations run.
+_LOCK = """
+BEGIN;
+SET LOCAL idle_in_transaction_session_timeout = 0;
+SELECT pg_advisory_xact_lock(hashtext('taskflow.schema'))
+"""
 _CREATE_TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
   name       text        NOT NULL,
