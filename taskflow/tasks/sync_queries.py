@@ -11,8 +11,9 @@ KEPT_DAYS = 30  # how long deleted tasks are kept
 FIRST_ID, LAST_ID = str(UUID(int=0)), str(UUID(int=2**128 - 1))
 
 # The identity of the database's history. A restored backup differs from its original in at least
-# one part. In the order of the parts, these change them: initdb, the recovery of a base backup, a
-# copy of the database, and tables that are filled again.
+# one part, unless it is a copy of the data folder (docs/backups.md). In the order of the parts,
+# these change them: initdb, the recovery of a base backup, a copy of the database, and tables that
+# are filled again.
 _HISTORY = """
 SELECT concat_ws('-', system_identifier, timeline_id, pg_database.oid,
                  pg_relation_filenode('users'))
