@@ -10,7 +10,6 @@ CODE_BY_SQLSTATE = {
     "25006": "database_unavailable",  # read_only_sql_transaction: a demoted primary
     "40001": "query_timeout",  # serialization_failure, after a retry
     "40P01": "query_timeout",  # deadlock_detected, after a retry
-    "53300": "database_unavailable",  # too_many_connections
     "55P03": "query_timeout",  # lock_not_available: lock_timeout
     "57014": "query_timeout",  # query_canceled: statement_timeout
     "57P01": "database_unavailable",  # admin_shutdown
@@ -40,7 +39,7 @@ def code_of(error: psycopg2.Error) -> str | None:
     if sqlstate is None:  # libpq lost the connection, or never had one
         is_unreachable = isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))
         return "database_unavailable" if is_unreachable else None
-    if sqlstate.startswith("08"):  # connection_exception
+    if sqlstate.startswith(("08", "53")):  # connection_exception, insufficient_resources
         return "database_unavailable"
     constraint = error.diag.constraint_name or ""
     return CODE_BY_CONSTRAINT.get(constraint) or CODE_BY_SQLSTATE.get(sqlstate)

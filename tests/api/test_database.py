@@ -180,6 +180,27 @@ def test_an_unforeseen_database_error_is_reported_without_row_values(
     assert caught.value.__cause__ is None
 
 
+def test_a_full_disk_of_the_database_is_no_fault_of_the_service(
+    alice: User, sql: Callable[..., Any]
+) -> None:
+    """PostgreSQL raises 53100 (disk_full) for a write, and goes on reading."""
+    task = alice.task()
+    sql("""
+        CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
+        END $$;
+        CREATE TRIGGER fill BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION fill();
+    """)
+    try:
+        response = alice.post("/tasks", {"title": "x"})
+        assert_error(response, 503, "database_unavailable")
+        assert response.headers["Retry-After"]
+        assert alice.get(f"/tasks/{task['id']}").json == task
+    finally:
+        sql("DROP FUNCTION fill CASCADE")
+
+
 def test_a_statement_that_deadlocks_is_run_again(
     alice: User, config: Config, sql: Callable[..., Any]
 ) -> None:
