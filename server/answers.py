@@ -55,9 +55,11 @@ def send(client: socket.socket, data: memoryview) -> memoryview:
 
     Raises `OSError` if the client is gone.
     """
+    sent = 0
     with contextlib.suppress(BlockingIOError):
-        return data[client.send(data) :]
-    return data
+        sent = client.send(data)
+    # An empty slice would keep all of the answer in memory while the connection waits.
+    return data[sent:] if sent < len(data) else memoryview(b"")
 
 
 def seconds_to_take(size: int) -> float:

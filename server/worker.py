@@ -13,18 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE
 from types import SimpleNamespace
-from typing import Any
 
 from gunicorn import glogging
 from gunicorn.config import Config
 from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.http.message import Request
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn
 
 from server.answers import Outbox, encode, seconds_to_take, send
 from server.checks import find_problem
 from server.framing import BodyTooLarge, RequestReader, copy_settings
 from server.settings import Settings
+from server.waiting import WaitingWorker
 
 REQUEST_SECONDS = 10  # for a request to arrive completely
 PIECE = 64 * 1024  # bytes that are read at a time
@@ -35,7 +35,7 @@ MAX_DRAINED = 64 * 1024  # bytes that a client may send after the last answer
 Action = Callable[[], None]
 
 
-class Worker(ThreadWorker):
+class Worker(WaitingWorker):
     """gunicorn's gthread worker, except that no thread waits for a client."""
 
     settings: Settings
@@ -54,7 +54,6 @@ class Worker(ThreadWorker):
             for lane in self.settings.lanes
         ]
         self._parser_settings = copy_settings(self.cfg)
-        self._next_sweep = 0.0
         super().init_process()
 
     # Incoming requests. These methods run in the main thread.
@@ -147,23 +146,6 @@ class Worker(ThreadWorker):
 
     # Connections that wait or close. These methods run in the main thread too.
 
-    def _wait(self, conn: TConn, seconds: float, callback: Any, event: int = EVENT_READ) -> None:
-        conn.timeout = time.monotonic() + seconds
-        self.pending_conns.append(conn)
-        self.poller.register(conn.sock, event, partial(callback, conn))
-
-    def _end_wait(self, conn: TConn) -> None:
-        self.poller.unregister(conn.sock)
-        self.pending_conns.remove(conn)
-
-    def murder_pending(self) -> None:
-        """Answer or close the connections that have waited too long, about once a second."""
-        now = time.monotonic()
-        if now >= self._next_sweep:
-            self._next_sweep = now + 1
-            for conn in [conn for conn in self.pending_conns if conn.timeout <= now]:
-                self._time_out(conn)
-
     def _time_out(self, conn: TConn) -> None:
         self._end_wait(conn)
         if conn.rest or conn.parser.is_empty:
@@ -226,10 +208,6 @@ class Worker(ThreadWorker):
             self._end_wait(conn)
             self._close(conn)
 
-    def _close(self, conn: TConn) -> None:
-        self.nr_conns -= 1
-        conn.close()
-
     # Complete requests. These methods run in the threads of a pool.
 
     def _serve(self, conn: TConn, request: Request) -> None:
@@ -258,28 +236,6 @@ class Worker(ThreadWorker):
             self.log.exception("Error handling request %s %s", request.method, request.path)
             return self._refusal(conn, request, 500, "ApplicationError"), False
         return outbox.getvalue(), keep
-
-    # The graceful stop.
-
-    def _cap_keepalive(self, deadline: float) -> None:
-        super()._cap_keepalive(deadline)
-        for conn in self.pending_conns:
-            if not conn.rest:  # an answer is finished
-                conn.timeout = min(conn.timeout, deadline)
-
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Start or stop to accept; a worker that stops first empties the kernel's queue."""
-        super().set_accept_enabled(enabled)
-        if enabled or self.alive:
-            return
-        for listener in self.sockets:
-            for _ in range(self.cfg.backlog):
-                taken = self.nr_conns
-                with contextlib.suppress(OSError):  # the process has too many open files
-                    self.accept(listener)
-                if taken == self.nr_conns:  # the queue is empty
-                    break
-            listener.close()
 
 
 def _held_bytes(conn: TConn) -> int:
