@@ -7,6 +7,7 @@ in memory. Lines that stdout can't take are lost, with one warning on stderr.
 
 import contextlib
 import logging
+import mmap
 import os
 import select
 import socket
@@ -32,7 +33,7 @@ class StdoutHandler(logging.Handler):
         self._is_safe = self._fd >= 0 and _keeps_lines_whole(self._fd)
         self._reset()
         os.register_at_fork(after_in_child=self._reset)  # the parent writes the waiting lines
-        self._is_torn = False  # a disk took half a line
+        self._torn = mmap.mmap(-1, 1)  # 1 after a disk took half a line, in every worker
         self._lost = 0
         self._has_warned = False
         self._reported_at = float("-inf")
@@ -84,7 +85,7 @@ class StdoutHandler(logging.Handler):
 
     def _send(self, line: bytes) -> bool:
         """Return False if a line has to wait; otherwise it was written, or lost as unwritable."""
-        data = b"\n" + line if self._is_torn else line
+        data = b"\n" + line if self._torn[0] else line
         try:
             written = self._write(data)
         except BlockingIOError:
@@ -92,14 +93,18 @@ class StdoutHandler(logging.Handler):
         except OSError as error:
             self._lose(error)
             return True
-        self._is_torn = False
-        if written < len(data):  # a full disk or a socket took a part
-            self._is_torn = stat.S_ISREG(os.fstat(self._fd).st_mode)
-            if self._is_torn:
-                self._lose(OSError("the disk took only a part"))
-            else:
-                self._wait(data[written:], is_first=True)
+        self._torn[0] = 0
+        if written < len(data):
+            self._keep_rest(data[written:])
         return True
+
+    def _keep_rest(self, rest: bytes) -> None:
+        """Let the rest of a line wait, unless a full disk took the beginning."""
+        if stat.S_ISREG(os.fstat(self._fd).st_mode):
+            self._torn[0] = 1
+            self._lose(OSError("the disk took only a part"))
+        else:
+            self._wait(rest, is_first=True)
 
     def _wait(self, line: bytes, is_first: bool = False) -> None:
         if self._waiting_bytes + len(line) > MAX_WAITING:

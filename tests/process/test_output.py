@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -162,3 +163,27 @@ def test_a_file_has_no_torn_line_after_its_disk_was_full(config: Config, tmp_pat
     assert [line["path"] for line in whole if "path" in line].count("/after") == 5
     [lost] = [line["message"] for line in whole if line["logger"] == "taskflow.output"]
     assert lost == "Log lines were lost, stdout could not take them: 4"
+
+
+def test_a_line_that_one_worker_tears_spoils_no_line_of_another(tmp_path: Path) -> None:
+    script = """
+import logging, os, resource
+from taskflow.output import StdoutHandler
+
+handler = StdoutHandler()
+
+def log(text):
+    handler.handle(logging.makeLogRecord({"msg": text}))
+
+log("first")
+if not (worker := os.fork()):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, resource.RLIM_INFINITY))  # a full disk
+    log("torn")
+    os._exit(0)
+os.waitpid(worker, 0)
+log("last")
+"""
+    log = tmp_path / "log"
+    with log.open("ab") as file:
+        subprocess.run([sys.executable, "-c", script], cwd=ROOT, stdout=file, check=True)
+    assert log.read_text().splitlines() == ["first", "to", "last"]
