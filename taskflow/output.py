@@ -93,7 +93,8 @@ class StdoutHandler(logging.Handler):
         except OSError as error:
             self._lose(error)
             return True
-        self._torn[0] = 0
+        if data is not line:
+            self._torn[0] = 0
         if written < len(data):
             self._keep_rest(data[written:])
         return True

@@ -34,27 +34,17 @@ RETURNING 1
 # the change number of a client with `purged_number`.
 FORGET_DELETED_TASKS = f"""
 /* purge */
-WITH owners AS (
-  SELECT id
-  FROM users
-  WHERE id IN (
-    SELECT user_id
-    FROM deleted_tasks
-    WHERE deleted_at <= now() - {KEPT_DAYS} * interval '1 day'
-  )
-  LIMIT %(batch)s
-  FOR NO KEY UPDATE SKIP LOCKED
-), old AS (
+WITH old AS (
   SELECT user_id, deleted_tasks.id
   FROM deleted_tasks
-  JOIN owners ON owners.id = user_id
+  JOIN users ON users.id = user_id
   WHERE deleted_at <= now() - {KEPT_DAYS} * interval '1 day'
   LIMIT %(batch)s
+  FOR NO KEY UPDATE OF users SKIP LOCKED
 ), forgotten AS (
   DELETE FROM deleted_tasks
-  USING old, owners
-  WHERE deleted_tasks.user_id = owners.id
-    AND deleted_tasks.user_id = old.user_id
+  USING old
+  WHERE deleted_tasks.user_id = old.user_id
     AND deleted_tasks.id = old.id
     AND deleted_at <= now() - {KEPT_DAYS} * interval '1 day'
   RETURNING deleted_tasks.user_id, deleted_tasks.version

@@ -175,13 +175,13 @@ class Connector:
         try:
             again = self._open_with_options()
         except psycopg2.OperationalError as error:
-            if not _PASSING.search(str(error)):
-                _WITHOUT_OPTIONS.add(self._key)
-            return conn
-        if _has_options(again):
-            conn.close()
-            return again
-        again.close()
+            if _PASSING.search(str(error)):
+                return conn
+        else:
+            if _has_options(again):
+                conn.close()
+                return again
+            again.close()
         _WITHOUT_OPTIONS.add(self._key)
         return conn
 

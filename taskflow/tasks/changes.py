@@ -9,7 +9,6 @@ from taskflow.http.context import Caller
 from taskflow.http.fields import is_uuid
 from taskflow.tasks import sync_queries
 from taskflow.tasks.cursors import Position, decode_cursor, encode_cursor
-from taskflow.tasks.sync_queries import FIRST_ID, LAST_ID
 
 
 class Place(NamedTuple):
@@ -24,7 +23,7 @@ class Place(NamedTuple):
     base: int | None
 
 
-BEGINNING = Place(0, FIRST_ID, None)
+BEGINNING = Place(0, sync_queries.FIRST_ID, None)
 
 
 class Changes(NamedTuple):
@@ -55,7 +54,7 @@ def list_changes(
         raise ServiceError("changes_expired")
     page = [(version, task_id, json) for *_, version, task_id, json in rows[:limit] if task_id]
     has_more = len(rows) > limit
-    next_place = Place(number, LAST_ID, number)
+    next_place = Place(number, sync_queries.LAST_ID, number)
     if has_more:
         base = number if place.base is None else place.base
         next_place = Place(page[-1][0], page[-1][1], base)

@@ -83,8 +83,8 @@ def test_equivalent_emails_are_one_account(
 def test_emails_that_only_look_alike_are_two_accounts(
     client: FlaskClient, registered: str, other: str
 ) -> None:
-    register(client, email=registered)
-    register(client, email=other)
+    users = [register(client, email=email).json["user"] for email in (registered, other)]
+    assert users[0]["id"] != users[1]["id"]
 
 
 NFC, NFD = "gr\u00fcner Tee h\u00e4ufig", "gru\u0308ner Tee ha\u0308ufig"

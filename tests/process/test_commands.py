@@ -3,8 +3,10 @@
 import re
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
+import psycopg2
 import pytest
 from flask import Flask
 
@@ -180,6 +182,21 @@ def test_the_purge_forgets_tasks_that_were_deleted_over_30_days_ago(
     purged = dict(sql("SELECT id::text, purged_number FROM users"))
     assert purged == {alice.id: versions[old], bob.id: 0}
     assert purge(config).endswith("and forgot 0 deleted tasks")
+
+
+def test_the_purge_passes_over_a_user_who_is_writing(
+    alice: User, bob: User, sql: Callable[..., Any], config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for user in (alice, alice, alice, bob):
+        user.delete(f"/tasks/{user.task()['id']}")
+    sql("UPDATE deleted_tasks SET deleted_at = now() - interval '31 days'")
+    monkeypatch.setattr(expired, "BATCH", 2)
+    with closing(psycopg2.connect(config.database_url)) as writer, writer.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM users WHERE id = %s FOR UPDATE", [alice.id])
+        assert purge(config).endswith("and forgot 1 deleted tasks")
+        writer.rollback()
+    assert sql("SELECT DISTINCT user_id::text FROM deleted_tasks") == [(alice.id,)]
+    assert purge(config).endswith("and forgot 3 deleted tasks")
 
 
 def test_the_purge_deletes_batches_until_nothing_is_left(

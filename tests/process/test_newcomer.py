@@ -48,7 +48,7 @@ def test_env_example_lists_exactly_the_variables_that_the_service_reads() -> Non
 
 def test_every_value_in_env_example_is_valid() -> None:
     values = {name: value for name, value in EXAMPLE if value}
-    load_config(production=True, environ={**PRODUCTION, **values})
+    assert load_config(production=True, environ={**PRODUCTION, **values}).production
 
 
 def replace_in_url(url: str, **parts: str) -> str:
