@@ -12,7 +12,6 @@ from typing import Any
 from flask import Request, g, has_app_context
 from pythonjsonlogger.json import JsonEncoder, JsonFormatter
 
-from taskflow.http.parsing import header_of
 from taskflow.output import MAX_LINE
 
 SHORT = 100  # characters; shorter texts are never cut
@@ -25,7 +24,7 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x20
 def correlation_id_of(request: Request) -> str:
     """Return the id that the client or its router sent, if it is safe to log, or a new UUID."""
     for header in ("X-Correlation-ID", "X-Request-ID"):
-        value = header_of(request, header)
+        value = request.headers.get(header)
         if value is not None and _CORRELATION_ID.fullmatch(value):
             return value
     return str(uuid.uuid4())

@@ -7,7 +7,6 @@ from flask import Request
 from taskflow.auth.tokens import Claims
 from taskflow.errors import ServiceError
 from taskflow.http.context import components
-from taskflow.http.parsing import header_of
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -17,7 +16,7 @@ def bearer_of(request: Request) -> str | None:
 
     Returns None for another scheme, which a router may have put there (RFC 9110, 11.1).
     """
-    scheme, _, token = (header_of(request, "Authorization") or "").strip().partition(" ")
+    scheme, _, token = (request.headers.get("Authorization") or "").strip().partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
@@ -91,7 +90,7 @@ def check_csrf(request: Request, claims: Claims) -> None:
     """Compare X-CSRF-Token with the claim of the cookie's token; raises `csrf_failed`."""
     if request.method in _SAFE_METHODS:
         return
-    sent = header_of(request, "X-CSRF-Token") or ""
+    sent = request.headers.get("X-CSRF-Token") or ""
     if not claims.csrf or not secrets.compare_digest(sent.encode(), claims.csrf.encode()):
         raise ServiceError("csrf_failed")
 

@@ -37,7 +37,6 @@ from taskflow.http.answers import compact_json, json_response, no_content
 from taskflow.http.context import components, request_context
 from taskflow.http.fields import is_uuid
 from taskflow.http.openapi.components import COOKIES, uuid_parameter
-from taskflow.http.parsing import header_of
 from taskflow.http.routing import Blueprint
 
 USER_AGENT_LENGTH = 256  # characters kept: enough to recognise one's own device
@@ -238,7 +237,7 @@ def _session_response(session: Session, status: int = 200) -> Response:
 
 
 def _new_session() -> NewSession:
-    agent, address = header_of(request, "User-Agent"), request.remote_addr
+    agent, address = request.headers.get("User-Agent"), request.remote_addr
     return NewSession.create(
         agent and agent.replace("\0", "")[:USER_AGENT_LENGTH],
         address and address.replace("\0", ""),

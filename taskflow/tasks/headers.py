@@ -8,7 +8,7 @@ from typing import NamedTuple
 from flask import Request
 
 from taskflow.errors import ServiceError
-from taskflow.http.parsing import header_of, load_json_object
+from taskflow.http.parsing import load_json_object
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
@@ -36,7 +36,7 @@ def if_match(request: Request) -> list[int] | None:
 
     A tag that the service never sent names no version. Raises `ServiceError` `validation_error`.
     """
-    value = header_of(request, "If-Match")
+    value = request.headers.get("If-Match")
     if value is None or value.strip() == "*":
         return None
     _check_tags("If-Match", value)
@@ -48,7 +48,7 @@ def is_known(request: Request, etag: str) -> bool:
 
     Raises `ServiceError` `validation_error`.
     """
-    value = header_of(request, "If-None-Match")
+    value = request.headers.get("If-None-Match")
     if value is None or value.strip() == "*":
         return value is not None
     _check_tags("If-None-Match", value)
@@ -72,7 +72,7 @@ def collection_etag(request: Request, user_id: str, *state: int) -> str:
 
 def known_change_number(request: Request, user_id: str) -> int | None:
     """Return the change number of the ETag that the client has for this query, or None."""
-    value = header_of(request, "If-None-Match")
+    value = request.headers.get("If-None-Match")
     if value is None:
         return None
     tag = rf'"(0|[1-9][0-9]{{0,8}})-{_query_digest(request, user_id)}{_SUFFIX}"'
@@ -91,7 +91,7 @@ def idempotency_key(request: Request, route: str = "") -> IdempotencyKey | None:
     `route` becomes part of the digest, so that a key can't be used again on another route. Raises
     `ServiceError` `validation_error`.
     """
-    value = header_of(request, "Idempotency-Key")
+    value = request.headers.get("Idempotency-Key")
     if value is None:
         return None
     if not _KEY.fullmatch(value):
