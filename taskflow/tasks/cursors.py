@@ -11,6 +11,9 @@ from taskflow.errors import ServiceError
 
 _SIGNATURE = 12  # bytes
 
+# json.dumps() would make a new encoder for every cursor.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 class Position(NamedTuple):
     """The last task of a page: its sort key as text, and its id."""
@@ -21,7 +24,7 @@ class Position(NamedTuple):
 
 def encode_cursor(position: Position, listing: str, secret: str) -> str:
     """Return the cursor of a position; `listing` names its sort and filters."""
-    payload = json.dumps(position, ensure_ascii=False).encode()
+    payload = _encode(position).encode()
     return _to_text(_sign(secret, payload, listing) + payload)
 
 

@@ -17,6 +17,9 @@ from taskflow.tasks.headers import IdempotencyKey
 from taskflow.tasks.sql import FILTERS
 from taskflow.tasks.words import search_patterns, stored_words
 
+# json.dumps() would make a new encoder for every list.
+_encode = json.JSONEncoder(default=str).encode
+
 
 class CreatedTask(NamedTuple):
     """A task that was created now, or by an earlier request with the same key."""
@@ -92,7 +95,7 @@ def list_tasks(
     """
     limit, sort, cursor = query["limit"], query["sort"], query.get("cursor")
     filters = {name: _bound(name, query[name]) for name in FILTERS if name in query}
-    listing = json.dumps([sort, sorted(filters.items())], default=str)
+    listing = _encode([sort, sorted(filters.items())])
     after = decode_cursor(cursor, listing, secrets) if cursor else None
     rows = queries.list_tasks(caller, sort, filters, after, limit + 1, known)
     if not rows:
