@@ -16,6 +16,7 @@ from taskflow.http.parsing import refuse_body, refuse_query
 from taskflow.http.routing import declared
 from taskflow.limits import add_headers
 from taskflow.logs import correlation_id_of
+from taskflow.shortcuts import log_request
 
 logger = logging.getLogger("taskflow.request")
 
@@ -76,24 +77,19 @@ def _log_request(request: Request, context: RequestContext, status: int) -> None
     if context.is_routine:
         level = logging.DEBUG
     path = request.path[:MAX_LOGGED_PATH]
-    extra = {} if context.error_code is None else {"errorCode": context.error_code}
-    logger.log(
-        level,
-        "%s %s %s",
-        request.method,
-        path,
-        status,
-        extra={
-            **extra,
-            "method": request.method,
-            "path": path,
-            "route": request.url_rule.rule if request.url_rule else None,
-            "status": status,
-            "durationMs": round((time.perf_counter() - context.started) * 1000, 3),
-            "userId": context.user_id or None,
-            "remoteAddr": request.remote_addr,
-        },
-    )
+    fields = {
+        "method": request.method,
+        "path": path,
+        "route": request.url_rule.rule if request.url_rule else None,
+        "status": status,
+        "durationMs": round((time.perf_counter() - context.started) * 1000, 3),
+        "userId": context.user_id or None,
+        "remoteAddr": request.remote_addr,
+        "correlationId": context.correlation_id,
+    }
+    if context.error_code:
+        fields["errorCode"] = context.error_code
+    log_request(logger, level, f"{request.method} {path} {status}", fields)
 
 
 def init_app(app: Flask, config: Config) -> None:

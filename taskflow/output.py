@@ -61,6 +61,10 @@ class StdoutHandler(logging.Handler):
         except Exception:  # a bug in the logging call, which `logging` reports
             self.handleError(record)
             return
+        self.write(line)
+
+    def write(self, line: str) -> None:
+        """Write, queue or lose a line."""
         lost = self._lost
         # JSON can have a lone surrogate only as an escape.
         self._put(line.encode("utf-8", "backslashreplace") + b"\n")

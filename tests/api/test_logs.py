@@ -13,7 +13,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from taskflow.logs import CorrelationIdFilter, json_formatter, log_config
-from taskflow.output import StdoutHandler
+from taskflow.output import MAX_LINE, StdoutHandler
+from taskflow.shortcuts import log_request
 from tests.support.credentials import PASSWORD
 from tests.support.users import User
 
@@ -80,6 +81,37 @@ def test_a_request_is_logged_as_one_line(alice: User, lines: Lines) -> None:
         "userId": alice.id,
         "remoteAddr": "127.0.0.1",
     }
+
+
+def test_the_shortcut_writes_the_line_that_logging_would(capfd: pytest.CaptureFixture[str]) -> None:
+    logger = logging.Logger("taskflow.request")  # unregistered, so pytest adds no handler to it
+    logger.addHandler(stdout_handler())
+    fields = {"path": "/\u2028\x85é" + "x" * MAX_LINE, "userId": None, "correlationId": "cid-1"}
+    log_request(logger, logging.INFO, "GET /%s 200", fields)
+    logger.addHandler(logging.NullHandler())
+    log_request(logger, logging.INFO, "GET /%s 200", fields)
+    short, long = (
+        re.subn(r'"timestamp": "[-0-9]+T[:.0-9]+\+00:00"', "", line)
+        for line in Lines(capfd).raw.splitlines()
+    )
+    assert short == long
+    assert short[1] == 1
+
+
+def test_a_handler_of_another_kind_gets_a_record(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.Logger("taskflow.request")
+    logger.addHandler(caplog.handler)
+    log_request(logger, logging.INFO, "GET /x 200", {"path": "/x"})
+    [record] = caplog.records
+    assert (record.message, record.path) == ("GET /x 200", "/x")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.ERROR])
+def test_the_shortcut_respects_the_level(level: int, capfd: pytest.CaptureFixture[str]) -> None:
+    logger = logging.Logger("taskflow.request", logging.INFO)
+    logger.addHandler(stdout_handler())
+    log_request(logger, level, "GET /x 500", {"correlationId": None})
+    assert [line["level"] for line in Lines(capfd).lines] == ["ERROR"] * (level == logging.ERROR)
 
 
 def test_the_line_of_an_error_names_its_code(alice: User, lines: Lines) -> None:

@@ -1,0 +1,47 @@
+"""Shortcuts past libraries, each with its share of the CPU that a GET costs the service.
+
+A shortcut has to save at least 5 %, in paired rounds on a quiet machine. The service does the same
+without it.
+"""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from pythonjsonlogger.json import JsonFormatter
+
+from taskflow.output import StdoutHandler
+
+
+def log_request(logger: logging.Logger, level: int, message: str, fields: dict[str, Any]) -> None:
+    """Log the line of a request.
+
+    If the service's handler is the only one, its formatter gets the fields as they are. `logging`
+    would store them in a `LogRecord`, among facts about the process and the caller, and the
+    formatter would pick them out again: 8 %.
+    """
+    if not logger.isEnabledFor(level):
+        return
+    match _only_handler(logger):
+        case StdoutHandler(formatter=JsonFormatter() as formatter) as handler:
+            line = {
+                "level": logging.getLevelName(level),
+                "logger": logger.name,
+                "message": message,
+                **formatter.static_fields,
+                **fields,
+                "timestamp": datetime.now(UTC).isoformat(),
+            }
+            handler.write(formatter.serialize_log_record(line))
+        case _:
+            logger.log(level, message, extra=fields)
+
+
+def _only_handler(logger: logging.Logger) -> logging.Handler | None:
+    """Return the handler of a logger's records, or None if there are several or none."""
+    handlers: list[logging.Handler] = []
+    ancestor: logging.Logger | None = logger
+    while ancestor:
+        handlers += ancestor.handlers
+        ancestor = ancestor.parent if ancestor.propagate else None
+    return handlers[0] if len(handlers) == 1 else None
