@@ -25,29 +25,17 @@ REPORT_SECONDS = 10  # between two lines that say how many were lost
 
 
 class StdoutHandler(logging.Handler):
-    """Writes each line with one call, without waiting, and without a lock where none is needed."""
+    """Writes each line with one call, and without waiting."""
 
     def __init__(self) -> None:
         super().__init__()
         self._fd, self._write = _writer(sys.__stdout__.fileno() if sys.__stdout__ else None)
-        self._is_safe = self._fd >= 0 and _keeps_lines_whole(self._fd)
         self._reset()
         os.register_at_fork(after_in_child=self._reset)  # the parent writes the waiting lines
         self._torn = mmap.mmap(-1, 1)  # 1 after a disk took half a line, in every worker
         self._lost = 0
         self._has_warned = False
         self._reported_at = float("-inf")
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Emit a record that passes the filters, without the lock that `logging` would hold.
-
-        A write releases the GIL. Threads that wait for the lock meanwhile cost up to a tenth of a
-        GET.
-        """
-        passed = self.filter(record)
-        if passed:
-            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
-        return bool(passed)
 
     def _reset(self) -> None:
         self._waiting: deque[bytes] = deque()
@@ -65,19 +53,17 @@ class StdoutHandler(logging.Handler):
 
     def write(self, line: str) -> None:
         """Write, queue or lose a line."""
-        lost = self._lost
-        # JSON can have a lone surrogate only as an escape.
-        self._put(line.encode("utf-8", "backslashreplace") + b"\n")
-        is_taken = self._lost == lost
-        if lost and is_taken and time.monotonic() > self._reported_at + REPORT_SECONDS:
-            self._report()
+        with self._locked():
+            lost = self._lost
+            # JSON can have a lone surrogate only as an escape.
+            self._put(line.encode("utf-8", "backslashreplace") + b"\n")
+            is_taken = self._lost == lost
+            if lost and is_taken and time.monotonic() > self._reported_at + REPORT_SECONDS:
+                self._report()
 
     def _put(self, line: bytes) -> None:
-        if self._is_safe and not self._waiting and self._send(line):
-            return
-        with self._locked():
-            if self._waiting or not self._send(line):
-                self._wait(line)
+        if self._waiting or not self._send(line):
+            self._wait(line)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -183,12 +169,6 @@ def _writer(fd: int | None) -> tuple[int, Callable[[bytes], int]]:
             return own, lambda data: os.write(own, data)
         return fd, lambda data: _write_if_ready(fd, data)
     return fd, lambda data: os.write(fd, data)
-
-
-def _keeps_lines_whole(fd: int) -> bool:
-    """Return whether several threads can write lines at the same time, without waiting."""
-    mode = os.fstat(fd).st_mode
-    return stat.S_ISREG(mode) or (stat.S_ISFIFO(mode) and not os.get_blocking(fd))
 
 
 def _refuse(_data: bytes) -> int:
