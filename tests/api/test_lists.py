@@ -94,6 +94,12 @@ def test_a_list_shows_the_twenty_newest_tasks_by_default(many: User) -> None:
     assert body["nextCursor"]
 
 
+def test_links_keep_filters_with_special_characters(alice: User) -> None:
+    for _ in range(2):
+        alice.task(tags=["é&=% +#"])
+    assert len(list(walk(alice, limit=1, tag="é&=% +#"))) == 2
+
+
 def test_a_last_page_that_is_exactly_full_has_no_cursor(alice: User) -> None:
     for _ in range(3):
         alice.task()
