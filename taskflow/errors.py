@@ -32,7 +32,7 @@ CATALOG = {
         HTTPStatus.BAD_REQUEST, "The request is not valid; see its details."
     ),
     "invalid_json": Problem(HTTPStatus.BAD_REQUEST, "The body is not a JSON object in UTF-8."),
-    "auth_missing": Problem(HTTPStatus.UNAUTHORIZED, "An access token is required."),
+    "auth_missing": Problem(HTTPStatus.UNAUTHORIZED, "A token is required."),
     "auth_invalid": Problem(HTTPStatus.UNAUTHORIZED, "The token is not valid."),
     "auth_expired": Problem(HTTPStatus.UNAUTHORIZED, "The token has expired."),
     "auth_revoked": Problem(HTTPStatus.UNAUTHORIZED, "The session has ended."),
