@@ -1,4 +1,4 @@
-"""The handler that writes whole log lines to stdout, and never waits for their reader.
+"""The handler that writes whole log lines to stdout. No request waits for their reader.
 
 A line of at most `MAX_LINE` bytes goes to a pipe in one piece or not at all (POSIX, `write`), so
 the lines of several workers can't get mixed up. Lines that a slow reader does not take at once wait
@@ -20,19 +20,20 @@ from collections.abc import Callable, Iterator
 
 MAX_LINE = select.PIPE_BUF  # bytes, with the newline: 4,096 on Linux
 MAX_WAITING = 4 * 1024 * 1024  # bytes of lines that wait for a slow reader
-FLUSH_SECONDS = 1  # that a process waits for a slow reader before it ends
+FLUSH_SECONDS = 1  # the longest wait for a slow reader at the end of the process
 REPORT_SECONDS = 10  # between two lines that say how many were lost
 
 
 class StdoutHandler(logging.Handler):
-    """Writes each line with one call, and without waiting."""
+    """Writes lines without waiting."""
 
     def __init__(self) -> None:
         super().__init__()
         self._fd, self._write = _writer(sys.__stdout__.fileno() if sys.__stdout__ else None)
         self._reset()
         os.register_at_fork(after_in_child=self._reset)  # the parent writes the waiting lines
-        self._torn = mmap.mmap(-1, 1)  # 1 after a disk took half a line, in every worker
+        # Shared by all workers; 1 if a full disk took only a part of the last line.
+        self._torn = mmap.mmap(-1, 1)
         self._lost = 0
         self._has_warned = False
         self._reported_at = float("-inf")
@@ -135,7 +136,7 @@ class StdoutHandler(logging.Handler):
     def _report(self) -> None:
         self._reported_at = time.monotonic()
         lost, self._lost = self._lost, 0
-        text = "Log lines were lost, stdout could not take them: %s"
+        text = "Lines lost because stdout could not take them: %s"
         record = logging.LogRecord(__name__, logging.WARNING, "", 0, text, (lost,), None)
         self.filter(record)
         self._put(self.format(record).encode() + b"\n")
@@ -143,7 +144,7 @@ class StdoutHandler(logging.Handler):
             self._lost += lost
 
     def flush(self) -> None:
-        """Wait briefly until the reader has taken the waiting lines, before the process ends."""
+        """Give the reader up to `FLUSH_SECONDS` to take the waiting lines."""
         deadline = time.monotonic() + FLUSH_SECONDS
         while self._waiting and time.monotonic() < deadline:
             _wait_for_room(self._fd, 0.1)

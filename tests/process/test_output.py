@@ -162,7 +162,7 @@ def test_a_file_has_no_torn_line_after_its_disk_was_full(config: Config, tmp_pat
     assert torn == 1
     assert [line["path"] for line in whole if "path" in line].count("/after") == 5
     [lost] = [line["message"] for line in whole if line["logger"] == "taskflow.output"]
-    assert lost == "Log lines were lost, stdout could not take them: 4"
+    assert lost == "Lines lost because stdout could not take them: 4"
 
 
 def test_a_line_that_one_worker_tears_spoils_no_line_of_another(tmp_path: Path) -> None:
