@@ -8,22 +8,27 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from pythonjsonlogger.json import JsonFormatter
-
+from taskflow.logs import CorrelationIdFilter, LineFormatter
 from taskflow.output import StdoutHandler
 
 
 def log_request(logger: logging.Logger, level: int, message: str, fields: dict[str, Any]) -> None:
     """Log the line of a request.
 
-    If the service's handler is the only one, its formatter gets the fields as they are. `logging`
-    would store them in a `LogRecord`, among facts about the process and the caller, and the
-    formatter would pick them out again. The shortcut saves 8 %.
+    If the only handler is the one of `log_config`, its formatter gets the fields as they are.
+    `logging` would store them in a `LogRecord`, among facts about the process and the caller, and
+    the formatter would pick them out again. The shortcut saves 8 %.
     """
     if not logger.isEnabledFor(level):
         return
     match _only_handler(logger):
-        case StdoutHandler(formatter=JsonFormatter() as formatter) as handler:
+        case (
+            StdoutHandler(
+                level=logging.NOTSET,
+                filters=[CorrelationIdFilter()],
+                formatter=LineFormatter() as formatter,
+            ) as handler
+        ) if not logger.filters:
             line = {
                 "level": logging.getLevelName(level),
                 "logger": logger.name,

@@ -65,20 +65,29 @@ def _refuse_constant(name: str) -> NoReturn:
 _decode = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant).decode
 
 
+def query_pairs(request: Request) -> Iterator[tuple[str, str]]:
+    """Yield the names and values of the query string.
+
+    Raises `ServiceError` `validation_error` for a value that is not UTF-8.
+    """
+    # Latin-1 carries the bytes through the parser, which would replace broken UTF-8.
+    raw = request.query_string.decode("latin-1")
+    for name_bytes, value_bytes in parse_qsl(raw, keep_blank_values=True, encoding="latin-1"):
+        name = name_bytes.encode("latin-1").decode(errors="replace")
+        try:
+            yield name, value_bytes.encode("latin-1").decode()
+        except UnicodeDecodeError:
+            raise ServiceError("validation_error", [(name, "Must be UTF-8.")]) from None
+
+
 def load_query(request: Request, lists: Iterable[str] = ()) -> dict[str, str | list[str]]:
     """Parse the query string; a parameter may be repeated only if `lists` names it.
 
     Raises `ServiceError` `validation_error`.
     """
     values: dict[str, list[str]] = {}
-    # Latin-1 carries the bytes through the parser, which would replace broken UTF-8.
-    raw = request.query_string.decode("latin-1")
-    for name_bytes, value_bytes in parse_qsl(raw, keep_blank_values=True, encoding="latin-1"):
-        name = name_bytes.encode("latin-1").decode(errors="replace")
-        try:
-            values.setdefault(name, []).append(value_bytes.encode("latin-1").decode())
-        except UnicodeDecodeError:
-            raise ServiceError("validation_error", [(name, "Must be UTF-8.")]) from None
+    for name, value in query_pairs(request):
+        values.setdefault(name, []).append(value)
         if len(values[name]) > 1 and name not in lists:
             raise ServiceError("validation_error", [(name, "Must not be repeated.")])
     return {name: found if name in lists else found[0] for name, found in values.items()}

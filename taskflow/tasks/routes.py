@@ -1,8 +1,7 @@
 """The routes of tasks."""
 
-from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from flask import Response, request
 
@@ -11,6 +10,7 @@ from taskflow.database import Row
 from taskflow.http.answers import compact_json, json_response, no_content, not_modified
 from taskflow.http.context import components, request_context
 from taskflow.http.openapi.components import header_parameter, uuid_parameter
+from taskflow.http.parsing import query_pairs
 from taskflow.http.routing import Blueprint
 from taskflow.tasks import service
 from taskflow.tasks.headers import (
@@ -87,8 +87,9 @@ def list_tasks(query: dict[str, Any]) -> Response:
     body = f'{{"data":[{",".join(page.tasks)}],"nextCursor":{cursor}}}'
     response = json_response(body, ETag=tag)
     if page.next_cursor:
-        target = f"{request.path}?{_listing(request.query_string)}cursor={page.next_cursor}"
-        response.headers["Link"] = f'<{target}>; rel="next"'
+        kept = [(k, v) for k, v in query_pairs(request) if k != "cursor"]
+        target = urlencode([*kept, ("cursor", page.next_cursor)])
+        response.headers["Link"] = f'<{request.path}?{target}>; rel="next"'
     return response
 
 
@@ -186,13 +187,6 @@ def delete_task(task_id: str) -> Response:
     """
     service.delete_task(request_context().caller, task_id, if_match(request))
     return no_content()
-
-
-@lru_cache(maxsize=256)
-def _listing(query_string: bytes) -> str:
-    """Return the parameters of a query besides its cursor, each with an `&` behind it."""
-    pairs = parse_qsl(query_string.decode(), keep_blank_values=True)
-    return "".join(f"{urlencode([pair])}&" for pair in pairs if pair[0] != "cursor")
 
 
 def _update(task_id: str, body: dict[str, Any]) -> Row:

@@ -4,13 +4,16 @@ import json
 import logging
 import re
 import select
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from pythonjsonlogger.json import JsonFormatter
 
 from taskflow.logs import CorrelationIdFilter, json_formatter, log_config
 from taskflow.output import MAX_LINE, StdoutHandler
@@ -19,12 +22,16 @@ from tests.support.credentials import PASSWORD
 from tests.support.users import User
 
 
-def stdout_handler() -> logging.Handler:
-    """Return a handler like the service's."""
-    handler = StdoutHandler()
+def configured(handler: StdoutHandler) -> StdoutHandler:
+    """Set up a handler as the service does."""
     handler.setFormatter(json_formatter())
     handler.addFilter(CorrelationIdFilter())
     return handler
+
+
+def stdout_handler() -> StdoutHandler:
+    """Return a handler like the service's."""
+    return configured(StdoutHandler())
 
 
 class Lines:
@@ -96,6 +103,74 @@ def test_the_shortcut_writes_the_line_that_logging_would(capfd: pytest.CaptureFi
     )
     assert short == long
     assert short[1] == 1
+
+
+class WritingHandler(StdoutHandler):
+    """A handler like the service's that takes lines, and no records."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Fail."""
+        raise AssertionError(record)
+
+
+def logger_below(handler: logging.Handler) -> logging.Logger:
+    """Return a logger whose parent has a handler; pytest adds none, because it knows neither."""
+    logger = logging.Logger("taskflow.request")
+    logger.parent = logging.Logger("root")
+    logger.parent.addHandler(handler)
+    return logger
+
+
+def test_the_shortcut_is_taken_if_only_the_root_has_a_handler(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    logger = logger_below(configured(WritingHandler()))
+    log_request(logger, logging.INFO, "GET /x 200", {})
+    assert [line["message"] for line in Lines(capfd).lines] == ["GET /x 200"]
+
+
+@pytest.mark.parametrize("change", ["level", "filter", "formatter", "logger", "below"])
+def test_the_shortcut_is_not_taken_if_logging_is_configured_otherwise(change: str) -> None:
+    handler = configured(WritingHandler())
+    logger = logger_below(handler)
+    match change:
+        case "level":
+            handler.setLevel(logging.INFO)
+        case "filter":
+            handler.addFilter(lambda _record: True)
+        case "formatter":
+            handler.setFormatter(JsonFormatter())
+        case "logger":
+            logger.addFilter(lambda _record: True)
+        case "below":
+            logger.addHandler(logging.NullHandler())
+    with pytest.raises(AssertionError):
+        log_request(logger, logging.INFO, "GET /x 200", {})
+
+
+def test_the_shortcut_respects_a_logger_that_does_not_propagate(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    logger = logger_below(configured(WritingHandler()))
+    logger.propagate = False
+    log_request(logger, logging.INFO, "GET /x 200", {})
+    assert Lines(capfd).raw == ""
+
+
+def test_a_line_waits_until_the_handler_has_written_another(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    handler = stdout_handler()
+    logger = logger_below(handler)
+    with ThreadPoolExecutor(1) as pool:
+        handler.acquire()
+        try:
+            written = pool.submit(log_request, logger, logging.INFO, "GET /x 200", {})
+            time.sleep(0.1)
+            assert not written.done()
+        finally:
+            handler.release()
+    assert len(Lines(capfd).lines) == 1
 
 
 def test_a_handler_of_another_kind_gets_a_record(caplog: pytest.LogCaptureFixture) -> None:
