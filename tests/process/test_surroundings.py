@@ -200,7 +200,9 @@ def test_a_server_that_refuses_start_up_options_is_served_without_them(
 
 
 KILL = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'taskflow'
+SELECT pg_terminate_backend(pid)
+FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'taskflow'
 """
 
 
