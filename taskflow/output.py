@@ -144,7 +144,7 @@ class StdoutHandler(logging.Handler):
             self._lost += lost
 
     def flush(self) -> None:
-        """Give the reader up to `FLUSH_SECONDS` to take the waiting lines."""
+        """Wait until the waiting lines are taken, for `FLUSH_SECONDS` at most."""
         deadline = time.monotonic() + FLUSH_SECONDS
         while self._waiting and time.monotonic() < deadline:
             _wait_for_room(self._fd, 0.1)
