@@ -23,17 +23,10 @@ from taskflow.database.errors import UnforeseenDatabaseError
 from taskflow.database.pool import FAILED_SECONDS, Pool
 from taskflow.errors import ServiceError
 from tests.support.assertions import assert_error
-from tests.support.database import run_sql
+from tests.support.database import KILL, run_sql
 from tests.support.load import wait_for
 from tests.support.service import free_port
 from tests.support.users import User
-
-# Waits until the backend has ended: one that is about to end accepts a statement and never answers.
-KILL = """
-SELECT pg_terminate_backend(pid, 5000)
-FROM pg_stat_activity
-WHERE datname = current_database() AND application_name = 'taskflow'
-"""
 
 
 @pytest.fixture

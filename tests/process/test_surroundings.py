@@ -18,7 +18,7 @@ from taskflow.database import connection as connections
 from taskflow.database.migrations import apply_migrations
 from taskflow.errors import ServiceError
 from tests.support.assertions import assert_error
-from tests.support.database import run_sql
+from tests.support.database import KILL, run_sql
 from tests.support.service import procfile, production_env, run, serving
 from tests.support.startup_proxy import Startup, StartupProxy
 
@@ -197,13 +197,6 @@ def test_a_server_that_refuses_start_up_options_is_served_without_them(
         run_sql(config.database_url or "", KILL)
         assert database.query(SETTINGS, {}) == [("UTC", "5s")]
         assert not any("options" in startup for startup in found.startups[3:])
-
-
-KILL = """
-SELECT pg_terminate_backend(pid)
-FROM pg_stat_activity
-WHERE datname = current_database() AND application_name = 'taskflow'
-"""
 
 
 def test_a_server_that_ignores_start_up_options_is_noticed(config: Config) -> None:
